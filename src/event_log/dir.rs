@@ -1,0 +1,128 @@
+//! Where segments lie on disk, and the steps that make a file durable.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use super::EventLogError;
+use crate::model::Day;
+
+/// The directories of the event log under a data directory: `events/`, `tmp/` and `orphans/`.
+#[derive(Clone, Debug)]
+pub struct EventLogDir {
+    segments: PathBuf,
+    unfinished: PathBuf,
+    orphans: PathBuf,
+}
+
+impl EventLogDir {
+    /// Names the directories, and creates them where they are missing.
+    ///
+    /// # Errors
+    /// When one can't be created.
+    pub fn open(data_dir: &Path) -> Result<Self, EventLogError> {
+        let dir = Self {
+            segments: data_dir.join("events"),
+            unfinished: data_dir.join("tmp"),
+            orphans: data_dir.join("orphans"),
+        };
+        for path in [&dir.segments, &dir.unfinished] {
+            fs::create_dir_all(path).map_err(EventLogError::io("create the directory", path))?;
+        }
+        Ok(dir)
+    }
+
+    /// Where a segment of this relative path lies.
+    #[must_use]
+    pub fn path_of(&self, relative: &str) -> PathBuf {
+        self.segments.join(relative)
+    }
+
+    /// The relative path of a new segment: under its day, or under `mixed` where it holds several.
+    #[must_use]
+    pub fn relative_path(day: Option<Day>, id: Uuid) -> String {
+        let folder = day.map_or_else(|| "mixed".to_owned(), |day| day.to_string());
+        format!("{folder}/{}.parquet", id.simple())
+    }
+
+    /// Makes a segment's file durable under its final name: write under a temporary name, fsync, rename, fsync the
+    /// directory. The final name is new, for it holds a fresh UUID.
+    ///
+    /// # Errors
+    /// When a step fails; what is left behind is an unfinished file or an orphan, never half a segment.
+    pub fn write(&self, relative: &str, content: &[u8]) -> Result<(), EventLogError> {
+        let path = self.path_of(relative);
+        let folder = path.parent().unwrap_or(&self.segments);
+        if !folder.exists() {
+            fs::create_dir_all(folder).map_err(EventLogError::io("create the directory", folder))?;
+            sync_dir(&self.segments)?;
+        }
+        let name = path.file_name().unwrap_or_default();
+        let unfinished = self.unfinished.join(name);
+        let mut file = File::create(&unfinished).map_err(EventLogError::io("create", &unfinished))?;
+        file.write_all(content).map_err(EventLogError::io("write", &unfinished))?;
+        file.sync_all().map_err(EventLogError::io("fsync", &unfinished))?;
+        fs::rename(&unfinished, &path).map_err(EventLogError::io("rename into place", &path))?;
+        sync_dir(folder)
+    }
+
+    /// Removes what an earlier run left unfinished, and moves aside segments that the catalog doesn't know: they are kept,
+    /// because somebody may have restored an older database. Returns the orphans' new paths.
+    ///
+    /// # Errors
+    /// When a directory can't be read, or a file not be moved.
+    pub fn clean_up(&self, live: &HashSet<String>) -> Result<Vec<PathBuf>, EventLogError> {
+        for path in entries(&self.unfinished)? {
+            fs::remove_file(&path).map_err(EventLogError::io("remove", &path))?;
+        }
+        let mut orphans = Vec::new();
+        for folder in entries(&self.segments)?.into_iter().filter(|path| path.is_dir()) {
+            for path in entries(&folder)? {
+                let relative = path.strip_prefix(&self.segments).unwrap_or(&path).to_string_lossy().into_owned();
+                if live.contains(&relative) {
+                    continue;
+                }
+                let aside = self.orphans.join(&relative);
+                let aside_folder = aside.parent().unwrap_or(&self.orphans);
+                fs::create_dir_all(aside_folder).map_err(EventLogError::io("create the directory", aside_folder))?;
+                fs::rename(&path, &aside).map_err(EventLogError::io("move aside", &path))?;
+                orphans.push(aside);
+            }
+        }
+        Ok(orphans)
+    }
+}
+
+fn entries(dir: &Path) -> Result<Vec<PathBuf>, EventLogError> {
+    fs::read_dir(dir)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+        .map_err(EventLogError::io("list", dir))
+}
+
+fn sync_dir(dir: &Path) -> Result<(), EventLogError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(EventLogError::io("fsync the directory", dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_the_catalog_does_not_know_are_moved_aside_and_kept() {
+        let data = tempfile::tempdir().unwrap();
+        let log = EventLogDir::open(data.path()).unwrap();
+        log.write("2026-03-04/live.parquet", b"live").unwrap();
+        log.write("mixed/lost.parquet", b"lost").unwrap();
+        fs::write(data.path().join("tmp/half.parquet"), b"ha").unwrap();
+
+        let orphans = log.clean_up(&HashSet::from(["2026-03-04/live.parquet".to_owned()])).unwrap();
+
+        assert_eq!(orphans, [data.path().join("orphans/mixed/lost.parquet")]);
+        assert_eq!(fs::read(&orphans[0]).unwrap(), b"lost");
+        assert_eq!(fs::read(log.path_of("2026-03-04/live.parquet")).unwrap(), b"live");
+        assert!(!data.path().join("tmp/half.parquet").exists());
+    }
+}

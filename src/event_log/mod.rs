@@ -1,0 +1,67 @@
+//! The event log: every accepted line, once for each time it arrived, in immutable Parquet segments (`docs/event-log.md`).
+//!
+//! A segment is one day's, or a thin backlog of several days'. Within it, rows are sorted by UTC day, service, time, source,
+//! id and arrival. Which segments are live, and which rows of them hold which day, the store's catalog tells: a file that
+//! the catalog doesn't know is not part of the log.
+
+mod batch;
+mod dir;
+mod reader;
+mod rows;
+mod schema;
+mod writer;
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+use uuid::Uuid;
+
+pub use batch::BatchBuilder;
+pub use dir::EventLogDir;
+pub use reader::{OpenSegment, SegmentReader};
+pub use rows::{Column, EventRows};
+pub use schema::{Columns, schema};
+pub use writer::{prepare, write};
+
+use crate::model::Day;
+
+/// What the catalog knows of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    pub id: Uuid,
+    /// Relative to the event log's directory, with `/`.
+    pub path: String,
+    pub rows: u64,
+    pub bytes: u64,
+    /// BLAKE3 of the whole file.
+    pub hash: [u8; 32],
+    /// The days in it, in order, without a gap between their rows.
+    pub partitions: Vec<SegmentPartition>,
+}
+
+/// The rows of a segment that belong to one UTC day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentPartition {
+    pub day: Day,
+    pub first_row: u64,
+    pub rows: u64,
+}
+
+#[derive(Debug, Error)]
+pub enum EventLogError {
+    #[error("cannot {action} {path}")]
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("segment {path} is damaged: {detail}; restore the file from a backup")]
+    Damaged { path: PathBuf, detail: String },
+    #[error("cannot encode a segment")]
+    Encode(#[from] parquet::errors::ParquetError),
+    #[error("cannot put a segment's rows in order")]
+    Sort(#[from] arrow_schema::ArrowError),
+}
+
+impl EventLogError {
+    fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}

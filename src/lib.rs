@@ -1,0 +1,10 @@
+//! usage-rollup turns the usage events of a multi-tenant messaging platform into daily and monthly rows.
+
+pub mod clock;
+pub mod model;
+
+pub mod event_log;
+pub mod generate;
+pub mod ingest;
+pub mod rollup;
+pub mod store;

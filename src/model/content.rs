@@ -1,0 +1,132 @@
+//! The canonical content of an event (`spec/events.md`, Identity, order, day): what makes two copies of one identity the
+//! same event or a conflict, and what orders events that share identity and time.
+
+use std::fmt::Write as _;
+
+use uuid::Uuid;
+
+use super::{Attachment, EventData, EventType, Member};
+
+/// The type's name, and behind it RFC 8785 (JCS) text of the known members: GUIDs as 32 lower-case hex digits, absent
+/// members left out. So content is ordered by type first.
+#[must_use]
+pub fn content(event_type: EventType, data: &EventData<'_>) -> String {
+    let mut text = String::with_capacity(160);
+    text.push_str(event_type.name());
+    match &data.patch {
+        Some(patch) => text.push_str(patch.canonical()),
+        None => push_members(&mut text, event_type, data),
+    }
+    text
+}
+
+fn push_members(text: &mut String, event_type: EventType, data: &EventData<'_>) {
+    text.push('{');
+    for rule in event_type.members() {
+        let before = text.len();
+        if !text.ends_with('{') {
+            text.push(',');
+        }
+        push_string(text, rule.name);
+        text.push(':');
+        if !push_member(text, rule.member, data) {
+            text.truncate(before);
+        }
+    }
+    text.push('}');
+}
+
+/// Writes a member's value; false, with nothing of use written, where it is absent.
+fn push_member(text: &mut String, member: Member, data: &EventData<'_>) -> bool {
+    match member {
+        Member::MessageGuid => push(text, data.message_guid, push_guid),
+        Member::UserGuid => push(text, data.user_guid, push_guid),
+        Member::AttachmentGuid => push(text, data.attachment_guid, push_guid),
+        Member::GroupGuid => push(text, data.group_guid, push_guid),
+        Member::InvitedByUserGuid => push(text, data.invited_by_user_guid, push_guid),
+        Member::RecipientUserGuids => {
+            push(text, data.recipient_user_guids.as_deref(), |text, guids| push_list(text, guids, push_guid))
+        }
+        Member::Attachments => {
+            push(text, data.attachments.as_deref(), |text, list| push_list(text, list, push_attachment))
+        }
+        Member::RecipientCount => push(text, data.recipient_count, push_count),
+        Member::SizeBytes => push(text, data.size_bytes, push_count),
+        Member::Quantity => push(text, data.quantity, push_count),
+        Member::IsAlias => push(text, data.is_alias, |text, flag| text.push_str(if flag { "true" } else { "false" })),
+        Member::Feature => push(text, data.feature, |text, feature| push_string(text, feature.name())),
+        Member::GroupType => push(text, data.group_type, |text, group| push_string(text, group.name())),
+        Member::GroupName => push(text, data.group_name.as_deref(), push_string),
+        Member::EmailAddress => push(text, data.email_address.as_deref(), push_string),
+        Member::FirstName => push(text, data.first_name.as_deref(), push_string),
+        Member::LastName => push(text, data.last_name.as_deref(), push_string),
+        Member::InvitedByEmailAddress => push(text, data.invited_by_email_address.as_deref(), push_string),
+        Member::ToolbarVersion => push(text, data.toolbar_version.as_deref(), push_string),
+        Member::VoidedSource => push(text, data.voided.as_ref(), |text, target| push_string(text, &target.source)),
+        Member::VoidedId => push(text, data.voided.as_ref(), |text, target| push_string(text, &target.id)),
+        Member::VoidedTime => push(text, data.voided.as_ref(), |text, target| {
+            push_string(text, &target.time.to_utc().format("%Y-%m-%dT%H:%M:%S%.9fZ").to_string());
+        }),
+    }
+}
+
+fn push<T>(text: &mut String, value: Option<T>, write: impl FnOnce(&mut String, T)) -> bool {
+    value.map(|value| write(text, value)).is_some()
+}
+
+fn push_list<T: Copy>(text: &mut String, items: &[T], write: impl Fn(&mut String, T)) {
+    text.push('[');
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        write(text, *item);
+    }
+    text.push(']');
+}
+
+fn push_attachment(text: &mut String, attachment: Attachment) {
+    text.push_str("{\"attachmentGuid\":");
+    push_guid(text, attachment.attachment_guid);
+    text.push_str(",\"sizeBytes\":");
+    push_count(text, attachment.size_bytes);
+    text.push('}');
+}
+
+fn push_guid(text: &mut String, guid: Uuid) {
+    let _ = write!(text, "\"{}\"", guid.simple());
+}
+
+fn push_count(text: &mut String, count: u64) {
+    let _ = write!(text, "{count}");
+}
+
+/// JCS writes strings as `JSON.stringify` does: two-character escapes where JSON has them, `\u00xx` for the other control
+/// characters, everything else as it is. `serde_json` writes the same.
+pub(super) fn push_string(text: &mut String, value: &str) {
+    text.push_str(&serde_json::to_string(value).expect("a string can always be written as JSON"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_out_what_is_absent_and_sorts_members() {
+        let data = EventData {
+            message_guid: Some(Uuid::from_u128(1)),
+            user_guid: Some(Uuid::from_u128(0xAB)),
+            attachments: Some(vec![Attachment { attachment_guid: Uuid::from_u128(2), size_bytes: 7 }]),
+            recipient_user_guids: Some(Vec::new()),
+            ..EventData::default()
+        };
+        insta::assert_snapshot!(content(EventType::MessageSent, &data), @r#"message.sent{"attachments":[{"attachmentGuid":"00000000000000000000000000000002","sizeBytes":7}],"messageGuid":"00000000000000000000000000000001","recipientUserGuids":[],"userGuid":"000000000000000000000000000000ab"}"#);
+    }
+
+    #[test]
+    fn escapes_as_jcs_does() {
+        let mut text = String::new();
+        push_string(&mut text, "a\"\\/\u{8}\u{9}\u{a}\u{c}\u{d}\u{1f}\u{7f}é\u{2028}😀");
+        assert_eq!(text, "\"a\\\"\\\\/\\b\\t\\n\\f\\r\\u001f\u{7f}é\u{2028}😀\"");
+    }
+}

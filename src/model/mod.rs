@@ -1,0 +1,19 @@
+//! What the program talks about: events, identities, days and rows. No input or output happens here.
+
+mod content;
+mod day;
+mod event;
+mod identity;
+mod instant;
+mod service;
+mod usage;
+
+pub use content::content;
+pub use day::{Day, PeriodType, Zone};
+pub use event::{
+    Attachment, Event, EventData, EventType, Feature, GroupType, Member, MemberKind, MemberRule, VoidTarget,
+};
+pub use identity::IdentityHash;
+pub use instant::Instant;
+pub use service::{Company, Contact, Patch, Service, ServiceStatus};
+pub use usage::{Gauges, Numbers, RowState, UsageRow, FEATURES, USER_CLASSES, UserClass};

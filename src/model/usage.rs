@@ -1,0 +1,106 @@
+//! A ServiceUsage row (`spec/usage.md`, Columns).
+
+use uuid::Uuid;
+
+use super::{Day, IdentityHash, Instant, PeriodType};
+
+/// How many features are counted.
+pub const FEATURES: usize = 5;
+/// How many classes a user can be in.
+pub const USER_CLASSES: usize = 4;
+
+/// The class that a user is in at an instant; the order is that of the columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum UserClass {
+    Pro,
+    Guest,
+    Disabled,
+    Unregistered,
+}
+
+/// What is held at the end of a period: users by class, and bytes. Exact, before anything is cut to 63 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Gauges {
+    /// Indexed by [`UserClass`].
+    pub users: [i64; USER_CLASSES],
+    /// Bytes stored less bytes purged; below zero where more was purged than was seen to be stored.
+    pub storage: i128,
+}
+
+impl Gauges {
+    #[must_use]
+    pub fn plus(mut self, other: &Self) -> Self {
+        for (sum, more) in self.users.iter_mut().zip(other.users) {
+            *sum += more;
+        }
+        self.storage += other.storage;
+        self
+    }
+}
+
+/// The 13 numbers of a row as they are shown, in the order of the export's header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Numbers(pub [i64; 13]);
+
+impl Numbers {
+    /// Their columns, in the same order.
+    pub const COLUMNS: [&'static str; 13] = [
+        "total_user_count",
+        "pro_user_count",
+        "guest_user_count",
+        "disabled_user_count",
+        "unregistered_user_count",
+        "feature_usage_secure_messaging_gateway",
+        "feature_usage_secure_messaging_plus",
+        "feature_usage_data_leak_prevention",
+        "feature_usage_secure_large_files",
+        "feature_usage_secure_forms",
+        "total_message_count",
+        "total_attachment_count",
+        "attachment_storage_usage",
+    ];
+}
+
+/// How final a row is (`spec/usage.md`, Which rows exist).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RowState {
+    Open,
+    Settling,
+    Closed,
+    Restated,
+}
+
+impl RowState {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Settling => "settling",
+            Self::Closed => "closed",
+            Self::Restated => "restated",
+        }
+    }
+
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Open, Self::Settling, Self::Closed, Self::Restated].into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// One row: the numbers of a service for a period, and what makes them trustworthy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageRow {
+    pub service: Uuid,
+    pub period_type: PeriodType,
+    /// The first day of the period, in the reporting time zone.
+    pub period: Day,
+    pub numbers: Numbers,
+    pub event_count: i64,
+    pub input_digest: IdentityHash,
+    /// Whether a number is not the exact sum: storage below zero shown as 0, or a sum held at 2^63 − 1.
+    pub clamped: bool,
+    pub revision: i64,
+    pub state: RowState,
+    pub computed_at: Instant,
+}

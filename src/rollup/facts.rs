@@ -1,0 +1,133 @@
+//! Facts: what a partition's events amount to. Day facts are a commutative monoid, so it doesn't matter in which order or
+//! in how many parts events are folded.
+
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::users::UserDay;
+use crate::model::{Day, FEATURES, IdentityHash, Instant};
+
+/// What the events that count on one day add up to. Exact: nothing is cut to 63 bits here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayFacts {
+    /// The events that count; all types but `service.updated` and `event.voided`.
+    pub events: u64,
+    pub digest: IdentityHash,
+    pub messages: u64,
+    pub attachments: u64,
+    /// Quantities, in the order of [`crate::model::Feature`].
+    pub features: [u128; FEATURES],
+    /// Bytes attached less bytes purged.
+    pub storage: i128,
+}
+
+impl AddAssign<&Self> for DayFacts {
+    fn add_assign(&mut self, other: &Self) {
+        self.events += other.events;
+        self.digest += other.digest;
+        self.messages += other.messages;
+        self.attachments += other.attachments;
+        for (sum, more) in self.features.iter_mut().zip(other.features) {
+            *sum += more;
+        }
+        self.storage += other.storage;
+    }
+}
+
+/// The facts of a service on one day of the reporting zone, as far as they lie in one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceDay {
+    pub day: Day,
+    pub partition: Day,
+    pub facts: DayFacts,
+}
+
+/// Everything that a partition comes to. It names every service and every user that any stored event of the partition
+/// names, also where nothing counts, so that what it held before can be replaced without looking for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartitionFacts {
+    pub services: BTreeMap<Uuid, Vec<ServiceDay>>,
+    /// By service and user; empty where none of a user's events count any more.
+    pub users: BTreeMap<(Uuid, Uuid), Vec<UserDay>>,
+    /// The `service.updated` events that count, in event order; empty where none do any more.
+    pub patches: BTreeMap<Uuid, Vec<PatchEvent>>,
+    /// By the number of the input that the lines came from.
+    pub inputs: BTreeMap<i64, InputCounts>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PatchEvent {
+    pub time: Instant,
+    pub source: String,
+    pub id: String,
+    pub patch: String,
+}
+
+/// Where the accepted lines of one input ended: `stored + duplicate` of them, and of the stored ones some voided or
+/// conflicting (`spec/events.md`, What happens to each input line).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InputCounts {
+    pub stored: u64,
+    pub duplicate: u64,
+    pub voided: u64,
+    pub conflicting: u64,
+}
+
+impl AddAssign for InputCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.stored += other.stored;
+        self.duplicate += other.duplicate;
+        self.voided += other.voided;
+        self.conflicting += other.conflicting;
+    }
+}
+
+/// That whatever is stored under this identity at this instant is taken back.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VoidMark {
+    pub service: Uuid,
+    pub time: Instant,
+    pub source: String,
+    pub id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn facts() -> impl Strategy<Value = DayFacts> {
+        (0..9_u64, any::<u128>(), 0..9_u64, 0..9_u64, any::<[u64; FEATURES]>(), any::<i64>()).prop_map(
+            |(events, digest, messages, attachments, features, storage)| DayFacts {
+                events,
+                digest: IdentityHash(digest),
+                messages,
+                attachments,
+                features: features.map(u128::from),
+                storage: storage.into(),
+            },
+        )
+    }
+
+    fn sum(parts: &[DayFacts]) -> DayFacts {
+        let mut sum = DayFacts::default();
+        parts.iter().for_each(|part| sum += part);
+        sum
+    }
+
+    proptest! {
+        #[test]
+        fn facts_are_a_commutative_monoid(a in facts(), b in facts(), c in facts()) {
+            let (mut left, mut right) = (sum(&[a, b]), a);
+            left += &c;
+            right += &sum(&[b, c]);
+            prop_assert_eq!(left, right);
+            prop_assert_eq!(sum(&[a, b]), sum(&[b, a]));
+            prop_assert_eq!(sum(&[a, DayFacts::default()]), a);
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The rollup core: from a UTC day's events to facts, and from facts to rows. Pure and synchronous; it knows neither the
+//! store nor the runtime. A partition is always recomputed whole, so that late events, duplicates, voids and recovery are
+//! one operation (`ARCHITECTURE.md`).
+
+mod contents;
+mod facts;
+mod fold;
+mod merge;
+mod months;
+mod partition;
+mod rows;
+mod users;
+
+pub use facts::{DayFacts, InputCounts, PartitionFacts, PatchEvent, ServiceDay, VoidMark};
+pub use fold::{FoldRules, PartitionTask, fold_partition};
+pub use merge::{
+    ClassMoves, MergedMonths, MonthKey, UserKey, merge_months, merge_users, months_of, users_of,
+};
+pub use months::MonthFacts;
+pub use rows::{DraftRow, draft_rows};
+pub use users::{UserDay, UserHistory, class_moves};

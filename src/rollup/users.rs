@@ -1,0 +1,152 @@
+//! Users: in which class each one is at the end of each day (`spec/usage.md`, Columns).
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Day, EventType, GroupType, USER_CLASSES, UserClass};
+
+/// What a user's events of one day, as far as they lie in one partition, leave behind. Later ones win, by event order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserDay {
+    pub partition: Day,
+    pub day: Day,
+    pub registered: bool,
+    /// Whether the last group told was Professional.
+    pub professional: Option<bool>,
+    /// Whether the last of `user.disabled` and `user.enabled` was the former.
+    pub disabled: Option<bool>,
+}
+
+impl UserDay {
+    #[must_use]
+    pub fn new(partition: Day, day: Day) -> Self {
+        Self { partition, day, registered: false, professional: None, disabled: None }
+    }
+
+    /// Takes the next event of the day, in event order.
+    pub fn take(&mut self, event_type: EventType, group_type: Option<GroupType>) {
+        if let Some(group_type) = group_type {
+            self.professional = Some(group_type == GroupType::Professional);
+        }
+        match event_type {
+            EventType::UserRegistered => self.registered = true,
+            EventType::UserDisabled => self.disabled = Some(true),
+            EventType::UserEnabled => self.disabled = Some(false),
+            _ => {}
+        }
+    }
+}
+
+/// A user's days with changes, sorted by partition and day; both run with time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserHistory(Vec<UserDay>);
+
+impl UserHistory {
+    /// Puts `days` in the place of all that came from this partition before.
+    pub fn replace(&mut self, partition: Day, days: &[UserDay]) {
+        self.0.retain(|day| day.partition != partition);
+        self.0.extend_from_slice(days);
+        self.0.sort_unstable_by_key(|day| (day.partition, day.day));
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The class at the end of each day on which something changed, in order of the days.
+    fn classes(&self) -> Vec<(Day, UserClass)> {
+        let mut classes: Vec<(Day, UserClass)> = Vec::with_capacity(self.0.len());
+        let (mut registered, mut professional, mut disabled) = (false, false, false);
+        for change in &self.0 {
+            registered |= change.registered;
+            professional = change.professional.unwrap_or(professional);
+            disabled = change.disabled.unwrap_or(disabled);
+            let class = match (disabled, registered, professional) {
+                (true, _, _) => UserClass::Disabled,
+                (false, false, _) => UserClass::Unregistered,
+                (false, true, true) => UserClass::Pro,
+                (false, true, false) => UserClass::Guest,
+            };
+            match classes.last_mut() {
+                Some(last) if last.0 == change.day => last.1 = class,
+                _ => classes.push((change.day, class)),
+            }
+        }
+        classes
+    }
+
+    /// Adds the days on which the user enters or leaves a class, `weight` times, to `moves`.
+    fn add_moves(&self, weight: i64, moves: &mut impl FnMut(Day, [i64; USER_CLASSES])) {
+        let mut before: Option<UserClass> = None;
+        for (day, class) in self.classes() {
+            if before != Some(class) {
+                let mut delta = [0; USER_CLASSES];
+                delta[class as usize] += weight;
+                if let Some(left) = before {
+                    delta[left as usize] -= weight;
+                }
+                moves(day, delta);
+            }
+            before = Some(class);
+        }
+    }
+}
+
+/// Tells, by day, how the numbers of users that enter each class change when one user's history becomes another.
+pub fn class_moves(old: &UserHistory, new: &UserHistory, mut moves: impl FnMut(Day, [i64; USER_CLASSES])) {
+    old.add_moves(-1, &mut moves);
+    new.add_moves(1, &mut moves);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(events: &[(i32, EventType, Option<GroupType>)]) -> UserHistory {
+        let mut history = UserHistory::default();
+        for day in events.iter().map(|event| Day(event.0)) {
+            let mut change = UserDay::new(day, day);
+            events.iter().filter(|event| event.0 == day.0).for_each(|event| change.take(event.1, event.2));
+            history.replace(day, &[change]);
+        }
+        history
+    }
+
+    #[test]
+    fn each_user_is_in_exactly_one_class() {
+        use EventType::{UserDisabled, UserEnabled, UserGroupChanged, UserInvited, UserRegistered, UserUpdated};
+        let history = history(&[
+            (1, UserInvited, Some(GroupType::Guest)),
+            (2, UserRegistered, None),
+            (3, UserGroupChanged, Some(GroupType::Professional)),
+            (4, UserDisabled, None),
+            (5, UserUpdated, None),
+            (6, UserEnabled, None),
+        ]);
+        let classes: Vec<(i32, UserClass)> = history.classes().into_iter().map(|(day, class)| (day.0, class)).collect();
+        assert_eq!(
+            classes,
+            [
+                (1, UserClass::Unregistered),
+                (2, UserClass::Guest),
+                (3, UserClass::Pro),
+                (4, UserClass::Disabled),
+                (5, UserClass::Disabled),
+                (6, UserClass::Pro),
+            ]
+        );
+    }
+
+    #[test]
+    fn moves_cancel_when_a_history_is_taken_back() {
+        let history = history(&[(1, EventType::UserInvited, Some(GroupType::Guest)), (9, EventType::UserRegistered, None)]);
+        let mut sum = std::collections::BTreeMap::<Day, [i64; USER_CLASSES]>::new();
+        let mut add = |day, delta: [i64; USER_CLASSES]| {
+            let entry = sum.entry(day).or_default();
+            (0..USER_CLASSES).for_each(|class| entry[class] += delta[class]);
+        };
+        class_moves(&UserHistory::default(), &history, &mut add);
+        class_moves(&history, &UserHistory::default(), &mut add);
+        assert!(sum.values().all(|delta| *delta == [0; USER_CLASSES]));
+    }
+}

@@ -1,0 +1,274 @@
+//! The catalog of the event log, and the ledger of inputs: the one commit that makes an ingest batch part of the data.
+
+use std::collections::{BTreeSet, HashSet};
+
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use super::{DeadLetter, Lease, Result, Store, StoreError, count, day, dead_letters, guid, insert_all, text_of};
+use crate::event_log::{Segment, SegmentPartition};
+use crate::model::{Day, Instant};
+use crate::rollup::{PartitionTask, VoidMark};
+
+/// Where an input's lines come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputKind {
+    File,
+    Inbox,
+    Stdin,
+    /// `services import`
+    Import,
+}
+
+impl InputKind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Inbox => "inbox",
+            Self::Stdin => "stdin",
+            Self::Import => "import",
+        }
+    }
+}
+
+/// How far one reading of an input has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputState {
+    Reading,
+    Done,
+    /// It could not be read to its end; what was read is stored.
+    Failed,
+}
+
+impl InputState {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Reading => "reading",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One reading of an input: its checkpoint and its part of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    pub id: i64,
+    pub name: String,
+    pub kind: InputKind,
+    pub state: InputState,
+    /// Tells one content of a file from another without reading it: size and time of change.
+    pub signature: String,
+    /// Where the first line lies that is not committed yet, in bytes of decompressed text.
+    pub next_offset: u64,
+    /// The number of that line, counting from 1 and counting blank lines.
+    pub next_line: u64,
+    /// Lines read, blank ones left out.
+    pub lines: u64,
+    pub accepted: u64,
+    pub rejected: u64,
+}
+
+/// What one commit of ingest adds.
+#[derive(Debug, Default)]
+pub struct LogCommit {
+    pub inputs: Vec<Input>,
+    pub segments: Vec<Segment>,
+    pub dead_letters: Vec<DeadLetter>,
+    pub voids: Vec<VoidMark>,
+    /// Dead letters whose lines are in the segments now.
+    pub replayed: Vec<i64>,
+}
+
+impl Store {
+    /// The number for the next input. Whoever holds the lease may count on from there.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn next_input_id(&self) -> Result<i64> {
+        Ok(sqlx::query_scalar("SELECT coalesce(max(id), 0) + 1 FROM inputs").fetch_one(&self.readers).await?)
+    }
+
+    /// The reading of an input that was cut short, if its content is still the same.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unfinished_input(&self, name: &str, kind: InputKind, signature: &str) -> Result<Option<Input>> {
+        let row = sqlx::query(
+            "SELECT id, next_offset, next_line, lines, accepted, rejected FROM inputs
+             WHERE state = 'reading' AND name = $1 AND kind = $2 AND signature = $3 ORDER BY id DESC LIMIT 1",
+        )
+        .bind(name)
+        .bind(kind.name())
+        .bind(signature)
+        .fetch_optional(&self.readers)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let unsigned = |column| row.try_get::<i64, _>(column).map(i64::cast_unsigned);
+        Ok(Some(Input {
+            id: row.try_get("id")?,
+            name: name.to_owned(),
+            kind,
+            state: InputState::Reading,
+            signature: signature.to_owned(),
+            next_offset: unsigned("next_offset")?,
+            next_line: unsigned("next_line")?,
+            lines: unsigned("lines")?,
+            accepted: unsigned("accepted")?,
+            rejected: unsigned("rejected")?,
+        }))
+    }
+
+    /// Makes segments live, moves the inputs' checkpoints, keeps the dead letters and marks what became dirty: all or none.
+    ///
+    /// # Errors
+    /// When the lease is lost or the database fails; then nothing of it is stored.
+    pub async fn commit_log(&self, lease: &Lease, commit: &LogCommit, now: Instant) -> Result<()> {
+        let mut transaction = self.begin_leased(lease).await?;
+        let connection = &mut *transaction;
+        for input in &commit.inputs {
+            upsert_input(connection, input, now).await?;
+        }
+        insert_segments(connection, &commit.segments, now).await?;
+        dead_letters::insert(connection, &commit.dead_letters, now).await?;
+        dead_letters::remove(connection, &commit.replayed).await?;
+        insert_voids(connection, &commit.voids).await?;
+        let of_segments = commit.segments.iter().flat_map(|segment| &segment.partitions).map(|partition| partition.day);
+        let of_voids = commit.voids.iter().map(|mark| Day::utc_of(mark.time));
+        let dirty: Vec<Day> = of_segments.chain(of_voids).collect::<BTreeSet<Day>>().into_iter().collect();
+        let insert = "INSERT INTO dirty_partitions (day) ";
+        insert_all(connection, insert, 1, &dirty, |mut row, day| _ = row.push_bind(day.0), " ON CONFLICT DO NOTHING").await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// The relative paths of all live segments.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn live_paths(&self) -> Result<HashSet<String>> {
+        let paths: Vec<String> = sqlx::query_scalar("SELECT path FROM segments").fetch_all(&self.readers).await?;
+        Ok(paths.into_iter().collect())
+    }
+
+    /// The days that must be recomputed, in order, with how many rows each has in the log.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn dirty_partitions(&self) -> Result<Vec<(Day, u64)>> {
+        let rows = sqlx::query(
+            "SELECT day, coalesce((SELECT sum(rows) FROM segment_partitions p WHERE p.day = d.day), 0) AS rows
+             FROM dirty_partitions d ORDER BY day",
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(|row| Ok((day(row, "day")?, row.try_get::<i64, _>("rows")?.cast_unsigned()))).collect()
+    }
+
+    /// What it takes to recompute a day.
+    ///
+    /// # Errors
+    /// When the database fails, or the catalog is damaged.
+    pub async fn partition_task(&self, of: Day) -> Result<PartitionTask> {
+        let slices = sqlx::query(
+            "SELECT s.id, s.path, s.rows AS segment_rows, s.bytes, s.hash, p.first_row, p.rows
+             FROM segment_partitions p JOIN segments s ON s.id = p.segment_id WHERE p.day = $1 ORDER BY s.id",
+        )
+        .bind(of.0)
+        .fetch_all(&self.readers)
+        .await?;
+        let voids = sqlx::query("SELECT service_guid, target_time, source, id FROM voids WHERE target_day = $1")
+            .bind(of.0)
+            .fetch_all(&self.readers)
+            .await?;
+        let slice = |row: &sqlx::sqlite::SqliteRow| {
+            let unsigned = |column| row.try_get::<i64, _>(column).map(i64::cast_unsigned);
+            let partition = SegmentPartition { day: of, first_row: unsigned("first_row")?, rows: unsigned("rows")? };
+            let segment = Segment {
+                id: guid(row, "id")?,
+                path: row.try_get("path")?,
+                rows: unsigned("segment_rows")?,
+                bytes: unsigned("bytes")?,
+                hash: row.try_get::<&[u8], _>("hash")?.try_into().map_err(StoreError::inconsistent)?,
+                partitions: Vec::new(),
+            };
+            Ok((segment, partition))
+        };
+        let void = |row: &sqlx::sqlite::SqliteRow| {
+            Ok(VoidMark {
+                service: guid(row, "service_guid")?,
+                time: Instant::from_nanos(row.try_get("target_time")?),
+                source: row.try_get("source")?,
+                id: row.try_get("id")?,
+            })
+        };
+        Ok(PartitionTask {
+            day: of,
+            slices: slices.iter().map(slice).collect::<Result<_>>()?,
+            voids: voids.iter().map(void).collect::<Result<_>>()?,
+        })
+    }
+}
+
+async fn upsert_input(connection: &mut sqlx::SqliteConnection, input: &Input, now: Instant) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO inputs (id, name, kind, state, signature, next_offset, next_line, lines, accepted, rejected, changed_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         ON CONFLICT (id) DO UPDATE SET state = excluded.state, next_offset = excluded.next_offset,
+             next_line = excluded.next_line, lines = excluded.lines, accepted = excluded.accepted,
+             rejected = excluded.rejected, changed_at = excluded.changed_at",
+    )
+    .bind(input.id)
+    .bind(&input.name)
+    .bind(input.kind.name())
+    .bind(input.state.name())
+    .bind(&input.signature)
+    .bind(count(input.next_offset)?)
+    .bind(count(input.next_line)?)
+    .bind(count(input.lines)?)
+    .bind(count(input.accepted)?)
+    .bind(count(input.rejected)?)
+    .bind(text_of(now))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn insert_segments(connection: &mut sqlx::SqliteConnection, segments: &[Segment], now: Instant) -> Result<()> {
+    for segment in segments {
+        sqlx::query("INSERT INTO segments (id, path, rows, bytes, hash, created_at) VALUES ($1, $2, $3, $4, $5, $6)")
+            .bind(segment.id.as_bytes().as_slice())
+            .bind(&segment.path)
+            .bind(count(segment.rows)?)
+            .bind(count(segment.bytes)?)
+            .bind(segment.hash.as_slice())
+            .bind(text_of(now))
+            .execute(&mut *connection)
+            .await?;
+    }
+    let of_segment = |segment: &Segment| {
+        let id: Uuid = segment.id;
+        segment.partitions.clone().into_iter().map(move |partition| (id, partition))
+    };
+    let partitions: Vec<(Uuid, SegmentPartition)> = segments.iter().flat_map(of_segment).collect();
+    let insert = "INSERT INTO segment_partitions (day, segment_id, first_row, rows) ";
+    insert_all(connection, insert, 4, &partitions, |mut row, (id, partition)| {
+        row.push_bind(partition.day.0)
+            .push_bind(id.as_bytes().to_vec())
+            .push_bind(partition.first_row.cast_signed())
+            .push_bind(partition.rows.cast_signed());
+    }, "")
+    .await
+}
+
+async fn insert_voids(connection: &mut sqlx::SqliteConnection, voids: &[VoidMark]) -> Result<()> {
+    let insert = "INSERT INTO voids (target_day, service_guid, target_time, source, id) ";
+    insert_all(connection, insert, 5, voids, |mut row, mark| {
+        row.push_bind(Day::utc_of(mark.time).0)
+            .push_bind(mark.service.as_bytes().to_vec())
+            .push_bind(mark.time.nanos())
+            .push_bind(mark.source.clone())
+            .push_bind(mark.id.clone());
+    }, " ON CONFLICT DO NOTHING")
+    .await
+}

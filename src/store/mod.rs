@@ -1,0 +1,200 @@
+//! The store: what is small and needs transactions. One file a subject, each with its statements; SQLite for now.
+//!
+//! Whoever writes holds the [`Lease`], and every commit checks it. Readers are never blocked.
+
+mod directory;
+mod dead_letters;
+mod facts;
+mod keys;
+mod lease;
+mod log;
+mod rows;
+mod status;
+mod usage;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{Sqlite, SqliteConnection, Transaction};
+use thiserror::Error;
+use uuid::Uuid;
+
+pub use dead_letters::{DeadLetter, StoredDeadLetter};
+pub use facts::FactsCommit;
+pub use keys::{ApiKey, NewApiKey, Role};
+pub use lease::{Lease, LeaseError};
+pub use log::{Input, InputKind, InputState, LogCommit};
+pub use rows::{ServiceToDraw, ServiceRows, RowsWritten};
+pub use status::{Ledger, Status};
+pub use usage::RowFilter;
+
+use crate::model::{Day, Instant};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// SQLite takes at most 32,766 parameters in a statement.
+const MAX_PARAMETERS: usize = 32_766;
+
+#[derive(Debug, Error)]
+pub enum StoreError {
+    #[error("cannot open the database {path}")]
+    Open { path: PathBuf, source: sqlx::Error },
+    #[error("there is no database at {path}; run `usage-rollup ingest` or `usage-rollup run` first")]
+    Missing { path: PathBuf },
+    #[error("cannot bring the database's schema up to date")]
+    Migrate(#[from] MigrateError),
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    #[error("the database holds something that it should not: {0}")]
+    Inconsistent(String),
+    #[error("another writer has taken the lease (epoch {found}, ours was {ours}); nothing was written")]
+    LeaseLost { ours: i64, found: i64 },
+}
+
+impl StoreError {
+    fn inconsistent(what: impl std::fmt::Display) -> Self {
+        Self::Inconsistent(what.to_string())
+    }
+}
+
+type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// The store of one installation.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// One connection: SQLite has one writer, and waiting for it in line is better than failing.
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl Store {
+    /// Opens the database, creates it where it is missing, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// When the file can't be opened, or a migration fails.
+    pub async fn open(path: &Path) -> Result<Self> {
+        let store = Self::connect(path, options(path).create_if_missing(true)).await?;
+        MIGRATIONS.run(&store.writer).await?;
+        Ok(store)
+    }
+
+    /// Opens a database that is there already, to read from it.
+    ///
+    /// # Errors
+    /// When there is none, or it can't be opened.
+    pub async fn open_existing(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            return Err(StoreError::Missing { path: path.to_owned() });
+        }
+        Self::open(path).await
+    }
+
+    async fn connect(path: &Path, options: SqliteConnectOptions) -> Result<Self> {
+        let failed = |source| StoreError::Open { path: path.to_owned(), source };
+        let pool = |connections| SqlitePoolOptions::new().max_connections(connections);
+        let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;
+        let readers = pool(4).connect_lazy_with(options);
+        Ok(Self { writer, readers })
+    }
+
+    /// Begins a transaction that will write: it takes SQLite's write lock at once, so that it can't fail later.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Begins a writer's transaction, if it still holds the lease.
+    async fn begin_leased(&self, lease: &Lease) -> Result<Transaction<'static, Sqlite>> {
+        let mut transaction = self.begin().await?;
+        let found: i64 = sqlx::query_scalar("SELECT epoch FROM lease").fetch_one(&mut *transaction).await?;
+        if found == lease.epoch() { Ok(transaction) } else { Err(StoreError::LeaseLost { ours: lease.epoch(), found }) }
+    }
+
+    /// A setting that must not change under the data, such as the reporting zone: the stored value, which is `value` where
+    /// none was stored yet.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn settle(&self, name: &str, value: &str) -> Result<String> {
+        let mut transaction = self.begin().await?;
+        sqlx::query("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(name)
+            .bind(value)
+            .execute(&mut *transaction)
+            .await?;
+        let stored = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
+            .bind(name)
+            .fetch_one(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(stored)
+    }
+
+    /// Waits for open statements and closes the database.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(30))
+        .pragma("cache_size", "-16384")
+        .pragma("wal_autocheckpoint", "4000")
+}
+
+/// The GUID in a column of 16 bytes.
+fn guid(row: &SqliteRow, column: &str) -> Result<Uuid> {
+    use sqlx::Row as _;
+    let bytes: &[u8] = row.try_get(column)?;
+    Uuid::from_slice(bytes).map_err(StoreError::inconsistent)
+}
+
+/// The day in a column of days since 1970.
+fn day(row: &SqliteRow, column: &str) -> Result<Day> {
+    use sqlx::Row as _;
+    Ok(Day(row.try_get(column)?))
+}
+
+fn count(value: u64) -> Result<i64> {
+    i64::try_from(value).map_err(StoreError::inconsistent)
+}
+
+/// An instant as the tables that people read have it: RFC 3339 to the second, which sorts as it should.
+fn text_of(instant: Instant) -> String {
+    instant.to_rfc3339_seconds()
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
+    postcard::to_stdvec(value).map_err(StoreError::inconsistent)
+}
+
+fn decode<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
+    postcard::from_bytes(bytes).map_err(StoreError::inconsistent)
+}
+
+/// Executes an `INSERT … VALUES` for all items, as many at a time as the parameters allow.
+async fn insert_all<T>(
+    connection: &mut SqliteConnection,
+    insert: &'static str,
+    columns: usize,
+    items: &[T],
+    mut push: impl FnMut(sqlx::query_builder::Separated<'_, Sqlite, &'static str>, &T),
+    on_conflict: &'static str,
+) -> Result<()> {
+    for items in items.chunks(MAX_PARAMETERS / columns) {
+        let mut query = sqlx::QueryBuilder::<Sqlite>::new(insert);
+        query.push_values(items, |separated, item| push(separated, item));
+        query.push(on_conflict);
+        query.build().execute(&mut *connection).await?;
+    }
+    Ok(())
+}

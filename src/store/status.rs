@@ -1,0 +1,108 @@
+//! What is stored, how fresh it is, and what waits or is wrong.
+
+use serde::Serialize;
+use sqlx::Row as _;
+
+use super::{Result, Store};
+
+/// Where lines ended (`spec/events.md`): `lines = stored + duplicate + rejected`, `stored = counted + voided + conflicting`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Ledger {
+    pub lines: i64,
+    pub stored: i64,
+    pub duplicate: i64,
+    pub rejected: i64,
+    pub counted: i64,
+    pub voided: i64,
+    pub conflicting: i64,
+}
+
+/// The state of an installation.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    pub ledger: Ledger,
+    /// Rejected lines that were not replayed, by reason.
+    pub dead_letters: Vec<(String, i64)>,
+    pub inputs: i64,
+    pub inputs_reading: i64,
+    pub inputs_failed: i64,
+    pub segments: i64,
+    pub segment_bytes: i64,
+    pub first_day: Option<i32>,
+    pub last_day: Option<i32>,
+    pub dirty_partitions: i64,
+    pub dirty_services: i64,
+    pub services: i64,
+    pub daily_rows: i64,
+    pub monthly_rows: i64,
+    pub rows_through: Option<String>,
+    pub computed_at: Option<String>,
+    /// Daily rows whose numbers are cut: storage below zero, or a sum beyond 2^63 − 1.
+    pub clamped_rows: i64,
+    /// Services with events but no directory entry.
+    pub services_without_entry: i64,
+    pub active_keys: i64,
+}
+
+impl Store {
+    /// The ledger of some inputs, or of all.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn ledger(&self, inputs: Option<&[i64]>) -> Result<Ledger> {
+        let ids = inputs.map(|ids| serde_json::to_string(ids).unwrap_or_default());
+        let row = sqlx::query(
+            "WITH wanted AS (SELECT * FROM inputs WHERE $1 IS NULL OR id IN (SELECT value FROM json_each($1))),
+                 parts AS (SELECT p.* FROM partition_inputs p WHERE p.input_id IN (SELECT id FROM wanted))
+             SELECT coalesce((SELECT sum(lines) FROM wanted), 0) AS lines,
+                 coalesce((SELECT sum(accepted) FROM wanted), 0) AS accepted,
+                 coalesce((SELECT sum(rejected) FROM wanted), 0) AS rejected,
+                 coalesce((SELECT sum(duplicate) FROM parts), 0) AS duplicate,
+                 coalesce((SELECT sum(voided) FROM parts), 0) AS voided,
+                 coalesce((SELECT sum(conflicting) FROM parts), 0) AS conflicting",
+        )
+        .bind(ids)
+        .fetch_one(&self.readers)
+        .await?;
+        let number = |column| row.try_get::<i64, _>(column);
+        let (accepted, duplicate) = (number("accepted")?, number("duplicate")?);
+        let (voided, conflicting) = (number("voided")?, number("conflicting")?);
+        let stored = accepted - duplicate;
+        let counted = stored - voided - conflicting;
+        Ok(Ledger { lines: number("lines")?, stored, duplicate, rejected: number("rejected")?, counted, voided, conflicting })
+    }
+
+    /// Everything that `status` tells.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn status(&self, now: &str) -> Result<Status> {
+        let row = sqlx::query(include_str!("status.sql")).bind(now).fetch_one(&self.readers).await?;
+        let number = |column| row.try_get::<i64, _>(column);
+        let reasons = sqlx::query("SELECT reason, count(*) AS letters FROM dead_letters GROUP BY reason ORDER BY reason")
+            .fetch_all(&self.readers)
+            .await?;
+        let reason = |row: &sqlx::sqlite::SqliteRow| Ok((row.try_get("reason")?, row.try_get("letters")?));
+        Ok(Status {
+            ledger: self.ledger(None).await?,
+            dead_letters: reasons.iter().map(reason).collect::<Result<_>>()?,
+            inputs: number("inputs")?,
+            inputs_reading: number("inputs_reading")?,
+            inputs_failed: number("inputs_failed")?,
+            segments: number("segments")?,
+            segment_bytes: number("segment_bytes")?,
+            first_day: row.try_get("first_day")?,
+            last_day: row.try_get("last_day")?,
+            dirty_partitions: number("dirty_partitions")?,
+            dirty_services: number("dirty_services")?,
+            services: number("services")?,
+            daily_rows: number("daily_rows")?,
+            monthly_rows: number("monthly_rows")?,
+            rows_through: row.try_get("rows_through")?,
+            computed_at: row.try_get("computed_at")?,
+            clamped_rows: number("clamped_rows")?,
+            services_without_entry: number("services_without_entry")?,
+            active_keys: number("active_keys")?,
+        })
+    }
+}

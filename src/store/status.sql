@@ -1,0 +1,19 @@
+SELECT
+    (SELECT count(*) FROM inputs) AS inputs,
+    (SELECT count(*) FROM inputs WHERE state = 'reading') AS inputs_reading,
+    (SELECT count(*) FROM inputs WHERE state = 'failed') AS inputs_failed,
+    (SELECT count(*) FROM segments) AS segments,
+    (SELECT coalesce(sum(bytes), 0) FROM segments) AS segment_bytes,
+    (SELECT min(day) FROM segment_partitions) AS first_day,
+    (SELECT max(day) FROM segment_partitions) AS last_day,
+    (SELECT count(*) FROM dirty_partitions) AS dirty_partitions,
+    (SELECT count(*) FROM service_progress WHERE dirty_from IS NOT NULL) AS dirty_services,
+    (SELECT count(*) FROM service_progress WHERE first_day IS NOT NULL) AS services,
+    (SELECT count(*) FROM service_usage WHERE period_type = 'Daily') AS daily_rows,
+    (SELECT count(*) FROM service_usage WHERE period_type = 'Monthly') AS monthly_rows,
+    (SELECT max(period) FROM service_usage WHERE period_type = 'Daily') AS rows_through,
+    (SELECT max(computed_at) FROM service_usage) AS computed_at,
+    (SELECT count(*) FROM service_usage WHERE clamped = 1 AND period_type = 'Daily') AS clamped_rows,
+    (SELECT count(*) FROM service_progress p WHERE first_day IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM service_directory d WHERE d.service_guid = p.service_guid)) AS services_without_entry,
+    (SELECT count(*) FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $1)) AS active_keys

@@ -1,0 +1,71 @@
+//! Reading ServiceUsage rows.
+
+use futures_util::{Stream, StreamExt as _};
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+use uuid::Uuid;
+
+use super::rows::{digest, numbers, state};
+use super::{Result, Store, StoreError};
+use crate::model::{Day, Instant, PeriodType, UsageRow};
+
+/// Which rows are wanted; both ends are included.
+#[derive(Clone, Debug)]
+pub struct RowFilter {
+    pub period_type: PeriodType,
+    pub from: Option<Day>,
+    pub to: Day,
+    /// All services where empty.
+    pub services: Vec<Uuid>,
+}
+
+impl Store {
+    /// One row.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn usage_row(&self, service: Uuid, period_type: PeriodType, period: Day) -> Result<Option<UsageRow>> {
+        let row = sqlx::query("SELECT * FROM service_usage WHERE service_guid = $1 AND period_type = $2 AND period = $3")
+            .bind(service.simple().to_string())
+            .bind(period_type.name())
+            .bind(period.to_string())
+            .fetch_optional(&self.readers)
+            .await?;
+        row.as_ref().map(usage_row).transpose()
+    }
+
+    /// The rows of a filter, by service, then period, as one snapshot.
+    pub fn usage_rows(&self, filter: &RowFilter) -> impl Stream<Item = Result<UsageRow>> + use<'_> {
+        let guids: Vec<String> = filter.services.iter().map(|guid| guid.simple().to_string()).collect();
+        let guids = (!guids.is_empty()).then(|| serde_json::to_string(&guids).unwrap_or_default());
+        let from = filter.from.map(|from| filter.period_type.period_of(from).to_string());
+        sqlx::query(
+            "SELECT * FROM service_usage
+             WHERE period_type = $1 AND period BETWEEN coalesce($2, '') AND $3
+                 AND ($4 IS NULL OR service_guid IN (SELECT value FROM json_each($4)))
+             ORDER BY service_guid, period",
+        )
+        .bind(filter.period_type.name())
+        .bind(from)
+        .bind(filter.period_type.period_of(filter.to).to_string())
+        .bind(guids)
+        .fetch(&self.readers)
+        .map(|row| usage_row(&row?))
+    }
+}
+
+fn usage_row(row: &SqliteRow) -> Result<UsageRow> {
+    let text = |column: &str| row.try_get::<&str, _>(column);
+    Ok(UsageRow {
+        service: Uuid::try_parse(text("service_guid")?).map_err(StoreError::inconsistent)?,
+        period_type: text("period_type")?.parse().map_err(StoreError::Inconsistent)?,
+        period: text("period")?.parse().map_err(StoreError::Inconsistent)?,
+        numbers: numbers(row)?,
+        event_count: row.try_get("event_count")?,
+        input_digest: digest(row)?,
+        clamped: row.try_get("clamped")?,
+        revision: row.try_get("revision")?,
+        state: state(row)?,
+        computed_at: Instant::parse_rfc3339(text("computed_at")?).ok_or_else(|| StoreError::inconsistent("computed_at"))?,
+    })
+}
