@@ -1,10 +1,12 @@
 //! usage-rollup turns the usage events of a multi-tenant messaging platform into daily and monthly rows.
 
 pub mod clock;
+pub mod config;
 pub mod model;
 
 pub mod event_log;
 pub mod generate;
 pub mod ingest;
+pub mod jobs;
 pub mod rollup;
 pub mod store;

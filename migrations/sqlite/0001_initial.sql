@@ -33,7 +33,7 @@ CREATE TABLE inputs (
     changed_at  TEXT NOT NULL,
     CHECK (lines = accepted + rejected)
 ) STRICT;
-CREATE INDEX inputs_unfinished ON inputs (name) WHERE state = 'reading';
+CREATE INDEX inputs_name ON inputs (name);
 
 CREATE TABLE segments (
     id         BLOB PRIMARY KEY NOT NULL,

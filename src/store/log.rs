@@ -48,6 +48,10 @@ impl InputState {
             Self::Failed => "failed",
         }
     }
+
+    fn from_name(name: &str) -> Option<Self> {
+        [Self::Reading, Self::Done, Self::Failed].into_iter().find(|state| state.name() == name)
+    }
 }
 
 /// One reading of an input: its checkpoint and its part of the ledger.
@@ -89,14 +93,14 @@ impl Store {
         Ok(sqlx::query_scalar("SELECT coalesce(max(id), 0) + 1 FROM inputs").fetch_one(&self.readers).await?)
     }
 
-    /// The reading of an input that was cut short, if its content is still the same.
+    /// The latest reading of an input of this name and content.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn unfinished_input(&self, name: &str, kind: InputKind, signature: &str) -> Result<Option<Input>> {
+    pub async fn last_reading(&self, name: &str, kind: InputKind, signature: &str) -> Result<Option<Input>> {
         let row = sqlx::query(
-            "SELECT id, next_offset, next_line, lines, accepted, rejected FROM inputs
-             WHERE state = 'reading' AND name = $1 AND kind = $2 AND signature = $3 ORDER BY id DESC LIMIT 1",
+            "SELECT id, state, next_offset, next_line, lines, accepted, rejected FROM inputs
+             WHERE name = $1 AND kind = $2 AND signature = $3 ORDER BY id DESC LIMIT 1",
         )
         .bind(name)
         .bind(kind.name())
@@ -105,11 +109,12 @@ impl Store {
         .await?;
         let Some(row) = row else { return Ok(None) };
         let unsigned = |column| row.try_get::<i64, _>(column).map(i64::cast_unsigned);
+        let state: &str = row.try_get("state")?;
         Ok(Some(Input {
             id: row.try_get("id")?,
             name: name.to_owned(),
             kind,
-            state: InputState::Reading,
+            state: InputState::from_name(state).ok_or_else(|| StoreError::inconsistent(format!("the state {state}")))?,
             signature: signature.to_owned(),
             next_offset: unsigned("next_offset")?,
             next_line: unsigned("next_line")?,

@@ -28,7 +28,7 @@ pub use facts::FactsCommit;
 pub use keys::{ApiKey, NewApiKey, Role};
 pub use lease::{Lease, LeaseError};
 pub use log::{Input, InputKind, InputState, LogCommit};
-pub use rows::{ServiceToDraw, ServiceRows, RowsWritten};
+pub use rows::{RowFate, RowsWritten, ServiceRows, ServiceToDraw, StoredRow};
 pub use status::{Ledger, Status};
 pub use usage::RowFilter;
 
@@ -113,24 +113,34 @@ impl Store {
         if found == lease.epoch() { Ok(transaction) } else { Err(StoreError::LeaseLost { ours: lease.epoch(), found }) }
     }
 
-    /// A setting that must not change under the data, such as the reporting zone: the stored value, which is `value` where
-    /// none was stored yet.
+    /// The time zone that the rows are in. It is this one from now on where no event is stored yet.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn settle(&self, name: &str, value: &str) -> Result<String> {
-        let mut transaction = self.begin().await?;
-        sqlx::query("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+    pub async fn settle_zone(&self, zone: &str) -> Result<String> {
+        let name = "reporting.timezone";
+        let stored: Option<String> = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
             .bind(name)
-            .bind(value)
-            .execute(&mut *transaction)
+            .fetch_optional(&self.readers)
             .await?;
-        let stored = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
+        if stored.as_deref() == Some(zone) {
+            return Ok(zone.to_owned());
+        }
+        let mut transaction = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO settings (name, value) VALUES ($1, $2)
+             ON CONFLICT DO UPDATE SET value = excluded.value WHERE NOT EXISTS (SELECT 1 FROM segments)",
+        )
+        .bind(name)
+        .bind(zone)
+        .execute(&mut *transaction)
+        .await?;
+        let settled = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
             .bind(name)
             .fetch_one(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        Ok(stored)
+        Ok(settled)
     }
 
     /// Waits for open statements and closes the database.

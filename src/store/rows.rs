@@ -139,7 +139,9 @@ async fn to_draw(connection: &mut SqliteConnection, due: &SqliteRow, today: Day)
     let service = guid(due, "service_guid")?;
     let optional = |column| Ok::<_, StoreError>(due.try_get::<Option<i32>, _>(column)?.map(Day));
     let first_day = optional("first_day")?;
-    let next = optional("rows_through")?.map(Day::next).or(first_day);
+    let through = optional("rows_through")?;
+    let has_rows = through.is_some();
+    let next = through.map(Day::next).or(first_day);
     let from = [optional("dirty_from")?, next].into_iter().flatten().min().unwrap_or(today);
     let key = service.as_bytes().as_slice();
     let opening: Option<Vec<u8>> = sqlx::query_scalar(
@@ -164,7 +166,7 @@ async fn to_draw(connection: &mut SqliteConnection, due: &SqliteRow, today: Day)
         from,
         opening: opening.map(|bytes| decode(&bytes)).transpose()?.unwrap_or_default(),
         months,
-        rows: stored_rows(connection, service, from).await?,
+        rows: if has_rows { stored_rows(connection, service, from).await? } else { HashMap::new() },
     })
 }
 

@@ -1,0 +1,240 @@
+//! The sections: one typed and validated value a key.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::{ConfigError, Layers};
+use crate::ingest::source::inbox::AfterCommit;
+use crate::model::{EventType, Instant, Zone};
+
+/// The configuration in force.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub store: Store,
+    pub reporting: Reporting,
+    pub ingest: Ingest,
+    pub rollup: Rollup,
+    pub api: Api,
+    pub schedule: Schedule,
+    pub log: LogSection,
+}
+
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// The SQLite database.
+    pub path: PathBuf,
+}
+
+#[derive(Clone, Debug)]
+pub struct Reporting {
+    pub timezone: Zone,
+}
+
+#[derive(Clone, Debug)]
+pub struct Ingest {
+    pub inbox: PathBuf,
+    pub after_commit: AfterCommit,
+    pub earliest: Instant,
+    pub max_future: Duration,
+    pub identity_window: Duration,
+    pub max_line_bytes: usize,
+    pub types: HashMap<String, EventType>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Rollup {
+    pub threads: usize,
+    pub settle_after: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Api {
+    pub listen: SocketAddr,
+    pub auth: ApiAuth,
+    pub hide_forbidden: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiAuth {
+    Keys,
+    Off,
+}
+
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    pub ingest: String,
+    pub rollup: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogSection {
+    pub filter: String,
+}
+
+impl Config {
+    /// Validates the settings; `data_dir` is where paths that are not set lie.
+    ///
+    /// # Errors
+    /// When a value can't be: the error names the key, where it came from and what was expected.
+    pub fn from_layers(layers: &Layers, data_dir: &Path) -> Result<Self, ConfigError> {
+        let config = Self {
+            store: Store { path: check(layers, "store.url", |url| database_path(url, data_dir))? },
+            reporting: Reporting { timezone: parse(layers, "reporting.timezone")? },
+            ingest: Ingest {
+                inbox: path_or(layers, "ingest.inbox", &data_dir.join("inbox")),
+                after_commit: check(layers, "ingest.after_commit", after_commit)?,
+                earliest: check(layers, "ingest.earliest", earliest)?,
+                max_future: check(layers, "ingest.max_future", duration)?,
+                identity_window: check(layers, "ingest.identity_window", duration)?,
+                max_line_bytes: check(layers, "ingest.max_line_bytes", max_line_bytes)?,
+                types: types(layers)?,
+            },
+            rollup: Rollup {
+                threads: parse(layers, "rollup.threads")?,
+                settle_after: check(layers, "rollup.settle_after", duration)?,
+            },
+            api: Api {
+                listen: parse(layers, "api.listen")?,
+                auth: check(layers, "api.auth", auth)?,
+                hide_forbidden: parse(layers, "api.hide_forbidden")?,
+            },
+            schedule: Schedule {
+                ingest: check(layers, "schedule.ingest", cron)?,
+                rollup: check(layers, "schedule.rollup", cron)?,
+            },
+            log: LogSection { filter: check(layers, "log.filter", log_filter)? },
+        };
+        if config.api.auth == ApiAuth::Off && !config.api.listen.ip().is_loopback() {
+            let problem = "without keys the API listens on a loopback address only, such as 127.0.0.1:8080";
+            return Err(bad(layers, "api.listen", problem));
+        }
+        Ok(config)
+    }
+}
+
+fn bad(layers: &Layers, key: &str, problem: impl Display) -> ConfigError {
+    let setting = layers.get(key);
+    ConfigError::BadValue {
+        key: key.to_owned(),
+        origin: setting.origin.clone(),
+        value: format!("'{}'", setting.value),
+        problem: problem.to_string(),
+    }
+}
+
+fn check<T>(layers: &Layers, key: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<T, ConfigError> {
+    read(&layers.get(key).value).map_err(|problem| bad(layers, key, problem))
+}
+
+fn parse<T: FromStr<Err: Display>>(layers: &Layers, key: &str) -> Result<T, ConfigError> {
+    check(layers, key, |text| text.parse().map_err(|error: T::Err| error.to_string()))
+}
+
+fn path_or(layers: &Layers, key: &str, default: &Path) -> PathBuf {
+    let value = &layers.get(key).value;
+    if value.is_empty() { default.to_owned() } else { PathBuf::from(value) }
+}
+
+fn database_path(url: &str, data_dir: &Path) -> Result<PathBuf, String> {
+    match url.split_once(':') {
+        None if url.is_empty() => Ok(data_dir.join("usage.db")),
+        Some(("sqlite", path)) => Ok(PathBuf::from(path.strip_prefix("//").unwrap_or(path))),
+        _ => Err("expected sqlite:PATH, or nothing for usage.db in the data directory".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; expected a duration such as 90s, 24h or 7days"))
+}
+
+fn earliest(text: &str) -> Result<Instant, String> {
+    let earliest = Instant::parse_rfc3339(text).filter(|instant| instant.nanos() != i64::MIN);
+    earliest.ok_or_else(|| "expected RFC 3339, not before 1678, such as 2000-01-01T00:00:00Z".to_owned())
+}
+
+fn max_line_bytes(text: &str) -> Result<usize, String> {
+    let bytes = text.parse().ok().filter(|bytes| (1_024..=16_777_216).contains(bytes));
+    bytes.ok_or_else(|| "expected a number from 1024 to 16777216".to_owned())
+}
+
+fn after_commit(text: &str) -> Result<AfterCommit, String> {
+    match text {
+        "move" => Ok(AfterCommit::Move),
+        "delete" => Ok(AfterCommit::Delete),
+        _ => Err("expected move or delete".to_owned()),
+    }
+}
+
+fn auth(text: &str) -> Result<ApiAuth, String> {
+    match text {
+        "keys" => Ok(ApiAuth::Keys),
+        "off" => Ok(ApiAuth::Off),
+        _ => Err("expected keys or off".to_owned()),
+    }
+}
+
+fn cron(text: &str) -> Result<String, String> {
+    let parser = croner::parser::CronParser::builder().seconds(croner::parser::Seconds::Required).build();
+    parser.parse(text).map(|_| text.to_owned()).map_err(|error| format!("{error}; expected cron with seconds, such as 0 */5 * * * *"))
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    let filter = tracing_subscriber::EnvFilter::try_new(text);
+    filter.map(|_| text.to_owned()).map_err(|error| format!("{error}; expected a level such as info"))
+}
+
+fn types(layers: &Layers) -> Result<HashMap<String, EventType>, ConfigError> {
+    let mapped = layers.iter().filter_map(|(key, setting)| Some((key, key.strip_prefix("ingest.types.")?, setting)));
+    mapped
+        .map(|(key, name, setting)| {
+            let event_type = EventType::from_name(&setting.value);
+            let known = || bad(layers, key, "it is no event type of the specification, such as message.sent");
+            Ok((name.to_owned(), event_type.ok_or_else(known)?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(key: &str, value: &str) -> Result<Config, String> {
+        let mut layers = Layers::read(Some(Path::new("config/default.toml"))).unwrap();
+        layers.set(key, value.to_owned(), "--test").unwrap();
+        Config::from_layers(&layers, Path::new("data")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_specification() {
+        let config = with("rollup.threads", "0").unwrap();
+        assert_eq!(config.store.path, Path::new("data/usage.db"));
+        assert_eq!(config.ingest.identity_window, Duration::from_secs(7 * 86_400));
+        assert_eq!(config.ingest.max_future, Duration::from_secs(86_400));
+        assert_eq!(config.rollup.settle_after, Duration::from_secs(7_200));
+        assert_eq!(config.api.listen.to_string(), "127.0.0.1:8080");
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_its_origin_and_what_was_expected() {
+        let cases = [
+            ("reporting.timezone", "Mars/Olympus"), ("ingest.max_future", "soon"), ("ingest.earliest", "2000"),
+            ("ingest.max_line_bytes", "12"), ("rollup.threads", "-1"), ("api.listen", "8080"), ("api.auth", "maybe"),
+            ("schedule.ingest", "* * * * *"), ("store.url", "mysql://x"), ("ingest.after_commit", "burn"),
+        ];
+        let errors: Vec<String> = cases.iter().map(|(key, value)| with(key, value).unwrap_err()).collect();
+        insta::assert_snapshot!(errors.join("\n"));
+    }
+
+    #[test]
+    fn without_keys_the_api_stays_on_this_machine() {
+        let mut layers = Layers::read(Some(Path::new("config/default.toml"))).unwrap();
+        layers.set("api.auth", "off".to_owned(), "--test").unwrap();
+        layers.set("api.listen", "0.0.0.0:80".to_owned(), "--test").unwrap();
+        let error = Config::from_layers(&layers, Path::new("data")).unwrap_err().to_string();
+        assert!(error.contains("loopback"), "{error}");
+    }
+}

@@ -1,0 +1,123 @@
+//! Decoding one piece of an input: every line of it becomes an event or a dead letter.
+
+use arrow_array::RecordBatch;
+
+use super::decode::{Decoder, Reason, Rejection};
+use super::lines::{KEPT_OF_LONG_LINE, Piece, PieceContent};
+use crate::event_log::BatchBuilder;
+use crate::rollup::VoidMark;
+use crate::store::DeadLetter;
+
+/// A decoded piece. Its line numbers count from the piece's first line, which is 0.
+pub(super) struct Decoded {
+    pub events: RecordBatch,
+    pub voids: Vec<VoidMark>,
+    pub dead_letters: Vec<DeadLetter>,
+    /// Lines, blank ones left out.
+    pub lines: u64,
+    /// Lines, blank ones included.
+    pub physical_lines: u64,
+    /// Where the next piece begins.
+    pub end: u64,
+    /// How much memory it holds, about.
+    pub bytes: usize,
+}
+
+pub(super) fn decode(piece: &Piece, input: i64, decoder: &Decoder, max_line_bytes: usize) -> Decoded {
+    let mut decoding = Decoding {
+        builder: BatchBuilder::default(),
+        voids: Vec::new(),
+        dead_letters: Vec::new(),
+        lines: 0,
+        input,
+        decoder,
+        max_line_bytes,
+    };
+    let mut physical_lines = 0;
+    let mut bytes = 0;
+    match &piece.content {
+        PieceContent::Lines(text) => {
+            bytes = text.len();
+            let mut start = 0;
+            while start < text.len() {
+                let end = memchr::memchr(b'\n', &text[start..]).map_or(text.len(), |length| start + length);
+                decoding.line(&text[start..end], physical_lines, piece.offset + start as u64);
+                physical_lines += 1;
+                start = end + 1;
+            }
+        }
+        PieceContent::LongLine { head, length, hash } => {
+            physical_lines = 1;
+            decoding.long_line(head, *length, *hash, 0, piece.offset);
+        }
+    }
+    Decoded {
+        events: decoding.builder.finish(),
+        voids: decoding.voids,
+        dead_letters: decoding.dead_letters,
+        lines: decoding.lines,
+        physical_lines,
+        end: piece.end,
+        bytes,
+    }
+}
+
+struct Decoding<'a> {
+    builder: BatchBuilder,
+    voids: Vec<VoidMark>,
+    dead_letters: Vec<DeadLetter>,
+    lines: u64,
+    input: i64,
+    decoder: &'a Decoder,
+    max_line_bytes: usize,
+}
+
+impl Decoding<'_> {
+    fn line(&mut self, line: &[u8], number: u64, offset: u64) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.first() != Some(&b'{') && line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r')) {
+            return;
+        }
+        if line.len() > self.max_line_bytes {
+            self.long_line(line, line.len() as u64, *blake3::hash(line).as_bytes(), number, offset);
+            return;
+        }
+        self.lines += 1;
+        match self.decoder.decode(line) {
+            Ok(event) => {
+                if let Some(target) = &event.data.voided {
+                    self.voids.push(VoidMark {
+                        service: event.service,
+                        time: target.time,
+                        source: target.source.clone().into_owned(),
+                        id: target.id.clone().into_owned(),
+                    });
+                }
+                self.builder.push(&event, self.input, number);
+            }
+            Err(rejection) => self.dead_letters.push(DeadLetter {
+                input: self.input,
+                line: number,
+                offset,
+                rejection,
+                content: line.to_vec(),
+                length: line.len() as u64,
+                hash: *blake3::hash(line).as_bytes(),
+            }),
+        }
+    }
+
+    fn long_line(&mut self, line: &[u8], length: u64, hash: [u8; 32], number: u64, offset: u64) {
+        self.lines += 1;
+        let detail = format!("{length} bytes; ingest.max_line_bytes allows {}", self.max_line_bytes);
+        self.dead_letters.push(DeadLetter {
+            input: self.input,
+            line: number,
+            offset,
+            rejection: Rejection::new(Reason::LineTooLong, "", detail),
+            content: line[..line.len().min(KEPT_OF_LONG_LINE)].to_vec(),
+            length,
+            hash,
+        });
+    }
+}

@@ -1,0 +1,225 @@
+//! The pipeline: pieces are read while others are decoded, decoded events gather into a batch, and a full batch becomes
+//! segments and one commit. Synchronous: it runs on the rayon pool, and the commit is handed in.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, PrimitiveArray, RecordBatch};
+use rayon::prelude::*;
+use thiserror::Error;
+
+use super::chunk::{self, Decoded};
+use super::decode::Decoder;
+use super::lines::{Piece, Pieces};
+use super::source::Source;
+use crate::event_log::{self, EventLogDir, EventLogError};
+use crate::store::{Input, InputState, LogCommit, StoreError};
+
+/// A batch is committed when it holds so many events. More make larger segments and fewer commits; fewer take less memory.
+const EVENTS_PER_COMMIT: usize = 262_144;
+/// Or so many bytes of input, for events may be long.
+const BYTES_PER_COMMIT: usize = 128 << 20;
+/// Small inputs share a commit, but so many at the most.
+const INPUTS_PER_COMMIT: usize = 1_024;
+
+#[derive(Debug, Error)]
+pub enum IngestError {
+    #[error(transparent)]
+    EventLog(#[from] EventLogError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("interrupted; what was committed is kept, and the same command goes on from there")]
+    Interrupted,
+}
+
+/// What holds for every input.
+#[derive(Clone, Debug)]
+pub struct IngestRules {
+    pub decoder: Decoder,
+    pub max_line_bytes: usize,
+}
+
+/// A source and the reading of it that is to be done, which may have been begun before.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    pub source: Source,
+    pub input: Input,
+}
+
+/// What has been read so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    pub lines: u64,
+    pub bytes: u64,
+}
+
+/// How a run went.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// The inputs' numbers.
+    pub inputs: Vec<i64>,
+    /// Inputs that could not be read to their end, with the reason.
+    pub failed: Vec<(String, std::io::Error)>,
+}
+
+/// Reads inputs into the event log.
+pub struct Pipeline<'a> {
+    pub rules: &'a IngestRules,
+    pub log: &'a EventLogDir,
+    /// Makes a batch part of the data.
+    pub commit: &'a (dyn Fn(LogCommit) -> Result<(), StoreError> + Sync),
+    pub progress: &'a (dyn Fn(Progress) + Sync),
+    /// Set from outside to stop between commits.
+    pub interrupted: &'a AtomicBool,
+}
+
+/// What is decoded but not committed yet.
+#[derive(Default)]
+struct Batch {
+    events: Vec<RecordBatch>,
+    rows: usize,
+    bytes: usize,
+    commit: LogCommit,
+}
+
+impl Pipeline<'_> {
+    /// Reads all inputs, in order. An input that can't be read is noted, and the others are read all the same.
+    ///
+    /// # Errors
+    /// When writing or committing fails, or it was interrupted; what was committed before stays.
+    pub fn run(&self, readings: Vec<Reading>) -> Result<Summary, IngestError> {
+        let mut summary = Summary::default();
+        let mut batch = Batch::default();
+        let mut progress = Progress::default();
+        for mut reading in readings {
+            summary.inputs.push(reading.input.id);
+            let read = self.read(&mut reading, &mut batch, &mut progress)?;
+            reading.input.state = if read.is_ok() { InputState::Done } else { InputState::Failed };
+            batch.note(&reading.input);
+            if let Err(error) = read {
+                summary.failed.push((reading.input.name, error));
+            }
+            if batch.is_full() {
+                self.flush(&mut batch)?;
+            }
+        }
+        self.flush(&mut batch)?;
+        Ok(summary)
+    }
+
+    /// Reads one input to its end. The inner error is the input's, the outer one ends the run.
+    fn read(
+        &self,
+        reading: &mut Reading,
+        batch: &mut Batch,
+        progress: &mut Progress,
+    ) -> Result<std::io::Result<()>, IngestError> {
+        let input = &mut reading.input;
+        let reader = match reading.source.open(input.next_offset) {
+            Ok(reader) => reader,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut pieces = Pieces::new(reader, input.next_offset, self.rules.max_line_bytes);
+        let at_once = rayon::current_num_threads() * 2;
+        let (mut group, mut failure) = next_group(&mut pieces, at_once);
+        while !group.is_empty() {
+            if self.interrupted.load(Ordering::Relaxed) {
+                return Err(IngestError::Interrupted);
+            }
+            let id = input.id;
+            let decode = |piece: &Piece| chunk::decode(piece, id, &self.rules.decoder, self.rules.max_line_bytes);
+            let (decoded, next) = rayon::join(
+                || group.par_iter().map(decode).collect::<Vec<Decoded>>(),
+                || if failure.is_none() { next_group(&mut pieces, at_once) } else { (Vec::new(), None) },
+            );
+            for piece in decoded {
+                progress.lines += piece.lines;
+                progress.bytes += piece.bytes as u64;
+                batch.take(piece, input);
+            }
+            (self.progress)(*progress);
+            if batch.is_full() {
+                batch.note(input);
+                self.flush(batch)?;
+            }
+            group = next.0;
+            failure = failure.or(next.1);
+        }
+        Ok(failure.map_or(Ok(()), Err))
+    }
+
+    /// Writes the batch's segments and commits them with everything else that it holds.
+    fn flush(&self, batch: &mut Batch) -> Result<(), IngestError> {
+        let Batch { events, mut commit, .. } = std::mem::take(batch);
+        if commit.inputs.is_empty() {
+            return Ok(());
+        }
+        let prepared = event_log::prepare(&events);
+        commit.segments = prepared
+            .par_iter()
+            .map(|segment| event_log::write(self.log, &events, segment))
+            .collect::<Result<Vec<_>, _>>()?;
+        commit.voids.sort_unstable();
+        commit.voids.dedup();
+        (self.commit)(commit)?;
+        Ok(())
+    }
+}
+
+fn next_group(pieces: &mut Pieces, at_once: usize) -> (Vec<Piece>, Option<std::io::Error>) {
+    let mut group = Vec::with_capacity(at_once);
+    while group.len() < at_once {
+        match pieces.next() {
+            Ok(Some(piece)) => group.push(piece),
+            Ok(None) => break,
+            Err(error) => return (group, Some(error)),
+        }
+    }
+    (group, None)
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.rows >= EVENTS_PER_COMMIT || self.bytes >= BYTES_PER_COMMIT || self.commit.inputs.len() >= INPUTS_PER_COMMIT
+    }
+
+    /// Adds a decoded piece, whose lines follow those that were read of the input before.
+    fn take(&mut self, mut piece: Decoded, input: &mut Input) {
+        let first_line = input.next_line;
+        for letter in &mut piece.dead_letters {
+            letter.line += first_line;
+        }
+        input.lines += piece.lines;
+        input.accepted += piece.events.num_rows() as u64;
+        input.rejected += piece.dead_letters.len() as u64;
+        input.next_line += piece.physical_lines;
+        input.next_offset = piece.end;
+        self.rows += piece.events.num_rows();
+        self.bytes += piece.bytes;
+        if piece.events.num_rows() > 0 {
+            self.events.push(renumbered(&piece.events, first_line));
+        }
+        self.commit.dead_letters.append(&mut piece.dead_letters);
+        self.commit.voids.append(&mut piece.voids);
+    }
+
+    /// Takes over how far an input has come.
+    fn note(&mut self, input: &Input) {
+        match self.commit.inputs.last_mut() {
+            Some(last) if last.id == input.id => *last = input.clone(),
+            _ => self.commit.inputs.push(input.clone()),
+        }
+    }
+}
+
+/// The batch with `first_line` added to the numbers of its lines, which are its last column.
+fn renumbered(batch: &RecordBatch, first_line: u64) -> RecordBatch {
+    let mut columns = batch.columns().to_vec();
+    let lines: &PrimitiveArray<Int64Type> = columns[columns.len() - 1].as_primitive();
+    let renumbered: PrimitiveArray<Int64Type> = lines.unary(|line| line + first_line.cast_signed());
+    let last = columns.len() - 1;
+    columns[last] = Arc::new(renumbered) as ArrayRef;
+    RecordBatch::try_new(batch.schema(), columns).expect("only the lines' values changed")
+}

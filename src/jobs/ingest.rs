@@ -1,0 +1,178 @@
+//! Ingest: everything that the sources hold goes into the event log, and what that touched is rolled up.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use tokio::runtime::Handle;
+
+use super::rollup::rollup_leased;
+use super::{Installation, Run};
+use crate::ingest::decode::Decoder;
+use crate::ingest::source::{Source, inbox};
+use crate::ingest::{IngestError, IngestRules, Pipeline, Reading, Summary};
+use crate::store::{Input, InputKind, InputState, Lease, Ledger};
+
+/// What an ingest run came to: the ledger of its inputs, as a whole, also of what an earlier run had read of them.
+#[derive(Debug, Default, Serialize)]
+pub struct IngestReport {
+    pub files: usize,
+    pub lines: i64,
+    pub stored: i64,
+    pub duplicate: i64,
+    pub rejected: i64,
+    pub rows_written: u64,
+    /// Inputs that could not be read to their end, and why.
+    #[serde(skip)]
+    pub failed: Vec<(String, std::io::Error)>,
+}
+
+/// Reads these sources into the event log and rolls up what is dirty then.
+///
+/// # Errors
+/// When the lease can't be had, writing fails, or the run was interrupted. Inputs that can't be read are in the report.
+pub async fn ingest(installation: &Installation, run: &Run, sources: Vec<Source>) -> anyhow::Result<IngestReport> {
+    let lease = installation.lease(run).await?;
+    let readings = readings(installation, sources).await?;
+    let files = readings.len();
+    let summary = read(installation, run, &lease, readings).await?;
+    let rolled_up = rollup_leased(installation, run, &lease).await?;
+    // A run without inputs has an empty ledger, not everybody's.
+    let ledger = if summary.inputs.is_empty() { Ledger::default() } else { installation.store.ledger(Some(&summary.inputs)).await? };
+    Ok(IngestReport {
+        files,
+        lines: ledger.lines,
+        stored: ledger.stored,
+        duplicate: ledger.duplicate,
+        rejected: ledger.rejected,
+        rows_written: rolled_up.rows_written,
+        failed: summary.failed,
+    })
+}
+
+/// The files of the inbox that are whole. Those that were committed before, by a run that was cut short afterwards, are put
+/// away; those that could not be read, and did not change since, are left alone.
+///
+/// # Errors
+/// When the inbox can't be read.
+pub async fn inbox_sources(installation: &Installation) -> anyhow::Result<Vec<Source>> {
+    let dir = &installation.config.ingest.inbox;
+    let found = inbox::look(dir).with_context(|| format!("cannot look through the inbox {}", dir.display()))?;
+    for path in &found.waiting {
+        tracing::debug!(path = %path.display(), "the file is still growing, or its last line lacks its end");
+    }
+    let mut sources = Vec::new();
+    for file in found.ready {
+        let source = Source::File(file);
+        let before = installation.store.last_reading(&source.name(), source.kind(), &source.signature().unwrap_or_default()).await?;
+        match before.map(|input| input.state) {
+            Some(InputState::Done) => put_away(installation, &source),
+            Some(InputState::Failed) => {
+                tracing::debug!(path = source.name(), "the file could not be read before and has not changed");
+            }
+            Some(InputState::Reading) | None => sources.push(source),
+        }
+    }
+    Ok(sources)
+}
+
+/// Gives each source its number in the ledger. A file whose reading was cut short goes on where that stopped.
+async fn readings(installation: &Installation, sources: Vec<Source>) -> anyhow::Result<Vec<Reading>> {
+    let mut next_id = installation.store.next_input_id().await?;
+    let mut readings: Vec<Reading> = Vec::with_capacity(sources.len());
+    for source in sources {
+        let signature = source.signature();
+        let unfinished = match &signature {
+            Some(signature) => installation.store.last_reading(&source.name(), source.kind(), signature).await?,
+            None => None,
+        };
+        let resumes = |input: &Input| {
+            let is_free = !readings.iter().any(|reading| reading.input.id == input.id);
+            input.state == InputState::Reading && is_free
+        };
+        let input = unfinished.filter(resumes).unwrap_or_else(|| {
+            next_id += 1;
+            Input {
+                id: next_id - 1,
+                name: source.name(),
+                kind: source.kind(),
+                state: InputState::Reading,
+                signature: signature.unwrap_or_default(),
+                next_offset: 0,
+                next_line: 1,
+                lines: 0,
+                accepted: 0,
+                rejected: 0,
+            }
+        });
+        readings.push(Reading { source, input });
+    }
+    Ok(readings)
+}
+
+/// Runs the pipeline, and puts the inbox's files away as their last line is committed.
+pub(super) async fn read(
+    installation: &Installation,
+    run: &Run,
+    lease: &Lease,
+    readings: Vec<Reading>,
+) -> anyhow::Result<Summary> {
+    let rules = rules(installation);
+    let handle = Handle::current();
+    std::thread::scope(|scope| {
+        // The pipeline borrows the lease, and blocks: it has a thread of its own for as long as it runs.
+        let pipeline = scope.spawn(|| {
+            installation.threads.install(|| {
+                Pipeline {
+                    rules: &rules,
+                    log: &installation.log,
+                    commit: &|commit| {
+                        let now = installation.now();
+                        handle.block_on(installation.store.commit_log(lease, &commit, now))?;
+                        for input in commit.inputs.iter().filter(|input| input.state == InputState::Done) {
+                            if let (InputKind::Inbox, Some(source)) = (input.kind, of_input(&readings, input)) {
+                                put_away(installation, source);
+                            }
+                        }
+                        Ok(())
+                    },
+                    progress: &*run.progress,
+                    interrupted: &run.interrupted,
+                }
+                .run(readings.clone())
+            })
+        });
+        tokio::task::block_in_place(|| pipeline.join())
+    })
+    .map_err(|_| anyhow::anyhow!("the ingest pipeline panicked"))?
+    .map_err(|error| match error {
+        IngestError::Interrupted => super::JobError::Interrupted.into(),
+        other => anyhow::Error::from(other),
+    })
+}
+
+fn rules(installation: &Installation) -> Arc<IngestRules> {
+    let ingest = &installation.config.ingest;
+    let seconds = i64::try_from(ingest.max_future.as_secs()).unwrap_or(i64::MAX);
+    let latest = installation.now().plus_seconds(seconds);
+    Arc::new(IngestRules {
+        decoder: Decoder::new(ingest.types.clone(), ingest.earliest, latest),
+        max_line_bytes: ingest.max_line_bytes,
+    })
+}
+
+pub(super) fn decoder(installation: &Installation) -> Decoder {
+    rules(installation).decoder.clone()
+}
+
+fn of_input<'r>(readings: &'r [Reading], input: &Input) -> Option<&'r Source> {
+    readings.iter().find(|reading| reading.input.id == input.id).map(|reading| &reading.source)
+}
+
+/// A file that can't be put away is told of and left: it is known to be done, and tried again at the next look.
+fn put_away(installation: &Installation, source: &Source) {
+    let Some(path) = source.path() else { return };
+    if let Err(error) = inbox::put_away(path, installation.config.ingest.after_commit) {
+        tracing::warn!(path = %path.display(), %error, "cannot put away a file of the inbox that is done");
+    }
+}

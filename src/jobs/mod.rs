@@ -1,0 +1,127 @@
+//! Jobs: where the asynchronous store meets the synchronous pipeline and rollup core. One file a job.
+
+mod draw;
+mod import;
+mod ingest;
+mod replay;
+mod rollup;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use thiserror::Error;
+
+pub use import::{ImportError, import_services};
+pub use ingest::{IngestReport, ingest, inbox_sources};
+pub use replay::{ReplayReport, replay};
+pub use rollup::{RollupReport, rollup};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::event_log::EventLogDir;
+use crate::ingest::Progress;
+use crate::model::{Day, Instant};
+use crate::store::{Lease, LeaseError, Store};
+
+/// One installation: a data directory with its store and event log, and how it is configured.
+#[derive(Clone)]
+pub struct Installation {
+    pub data_dir: PathBuf,
+    pub config: Arc<Config>,
+    pub clock: Clock,
+    pub store: Store,
+    pub log: EventLogDir,
+    threads: Arc<ThreadPool>,
+}
+
+/// How a command wants its jobs run.
+#[derive(Clone)]
+pub struct Run {
+    /// The command, for whoever waits for the lease.
+    pub purpose: &'static str,
+    /// How long to wait for the lease.
+    pub wait: Duration,
+    pub interrupted: Arc<AtomicBool>,
+    pub progress: Arc<dyn Fn(Progress) + Send + Sync>,
+}
+
+#[derive(Debug, Error)]
+pub enum JobError {
+    #[error("the rows of this installation are in {stored}, but reporting.timezone is {configured}; set it back to {stored}, or ingest the events into a new --data-dir")]
+    OtherZone { stored: String, configured: String },
+    #[error("interrupted; what was committed is kept, and the same command goes on from there")]
+    Interrupted,
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+}
+
+impl Installation {
+    /// Opens an installation, and makes it where there is none.
+    ///
+    /// # Errors
+    /// When its directory or database can't be opened, or its rows are in another time zone.
+    pub async fn open(data_dir: &Path, config: Config, clock: Clock) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(data_dir).with_context(|| format!("cannot create the data directory {}", data_dir.display()))?;
+        let store = Store::open(&config.store.path).await?;
+        let configured = config.reporting.timezone.name();
+        let stored = store.settle_zone(configured).await?;
+        if stored != configured {
+            return Err(JobError::OtherZone { stored, configured: configured.to_owned() }.into());
+        }
+        let threads = ThreadPoolBuilder::new()
+            .num_threads(config.rollup.threads)
+            .thread_name(|index| format!("rollup-{index}"))
+            .build()
+            .context("cannot start the threads for rolling up")?;
+        Ok(Self {
+            log: EventLogDir::open(data_dir)?,
+            data_dir: data_dir.to_owned(),
+            config: Arc::new(config),
+            clock,
+            store,
+            threads: Arc::new(threads),
+        })
+    }
+
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// The current day of the reporting zone.
+    #[must_use]
+    pub fn today(&self) -> Day {
+        self.config.reporting.timezone.day_of(self.now())
+    }
+
+    /// Takes the lease, and sets aside what an earlier writer left behind unfinished.
+    ///
+    /// # Errors
+    /// When somebody else holds it for longer than the run waits.
+    pub async fn lease(&self, run: &Run) -> anyhow::Result<Lease> {
+        let lock_file = self.data_dir.join("writer.lock");
+        let lease = self.store.lease(&lock_file, run.purpose, self.now(), run.wait).await.map_err(JobError::Lease)?;
+        for orphan in self.log.clean_up(&self.store.live_paths().await?)? {
+            tracing::warn!(path = %orphan.display(), "moved aside a segment that the catalog does not know");
+        }
+        Ok(lease)
+    }
+
+    /// Runs synchronous work on the rayon pool, off the runtime's threads.
+    async fn on_threads<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+        let threads = self.threads.clone();
+        tokio::task::spawn_blocking(move || threads.install(work)).await.context("a worker thread panicked")
+    }
+}
+
+impl Run {
+    /// # Errors
+    /// When it was interrupted.
+    fn check(&self) -> Result<(), JobError> {
+        if self.interrupted.load(Ordering::Relaxed) { Err(JobError::Interrupted) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,72 @@
+//! Replay: rejected lines are decoded again, as the configuration is now. A line that is valid now goes into the event log
+//! under the input and line that it first came in with, so each input's ledger still adds up.
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::ingest::decoder;
+use super::rollup::rollup_leased;
+use super::{Installation, Run};
+use crate::event_log::{self, BatchBuilder};
+use crate::ingest::decode::Reason;
+use crate::rollup::VoidMark;
+use crate::store::{LogCommit, StoredDeadLetter};
+
+/// Dead letters are replayed and committed so many at a time.
+const LETTERS_TOGETHER: i64 = 4_096;
+
+/// What a replay did.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct ReplayReport {
+    /// Lines that are in the event log now.
+    pub replayed: u64,
+    /// Lines that are still rejected.
+    pub rejected: u64,
+    pub rows_written: u64,
+}
+
+/// Replays the dead letters of one reason, or all of them, and rolls up what that touched.
+///
+/// # Errors
+/// When the lease can't be had, or writing fails; what was committed before stays.
+pub async fn replay(installation: &Installation, run: &Run, reason: Option<Reason>) -> anyhow::Result<ReplayReport> {
+    let lease = installation.lease(run).await?;
+    let decoder = decoder(installation);
+    let mut report = ReplayReport::default();
+    let mut after = 0;
+    loop {
+        run.check()?;
+        let letters = installation.store.dead_letters(reason, after, LETTERS_TOGETHER).await?;
+        let Some(last) = letters.last() else { break };
+        after = last.id;
+        let mut builder = BatchBuilder::default();
+        let mut commit = LogCommit::default();
+        // Of a line that was too long only the beginning was kept.
+        for StoredDeadLetter { id, letter, .. } in letters.iter().filter(|letter| letter.letter.rejection.reason != Reason::LineTooLong) {
+            let Ok(event) = decoder.decode(&letter.content) else { continue };
+            builder.push(&event, letter.input, letter.line);
+            commit.replayed.push(*id);
+            commit.voids.extend(event.data.voided.as_ref().map(|target| VoidMark {
+                service: event.service,
+                time: target.time,
+                source: target.source.clone().into_owned(),
+                id: target.id.clone().into_owned(),
+            }));
+        }
+        report.replayed += commit.replayed.len() as u64;
+        report.rejected += (letters.len() - commit.replayed.len()) as u64;
+        if commit.replayed.is_empty() {
+            continue;
+        }
+        let (log, batch) = (installation.log.clone(), [builder.finish()]);
+        commit.segments = installation
+            .on_threads(move || {
+                let prepared = event_log::prepare(&batch);
+                prepared.par_iter().map(|segment| event_log::write(&log, &batch, segment)).collect::<Result<Vec<_>, _>>()
+            })
+            .await??;
+        installation.store.commit_log(&lease, &commit, installation.now()).await?;
+    }
+    report.rows_written = rollup_leased(installation, run, &lease).await?.rows_written;
+    Ok(report)
+}
