@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod model;
+pub mod telemetry;
 
 pub mod event_log;
 pub mod generate;
@@ -10,3 +11,7 @@ pub mod ingest;
 pub mod jobs;
 pub mod rollup;
 pub mod store;
+pub mod usage;
+
+pub mod api;
+pub mod cli;

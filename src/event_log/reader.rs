@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,6 +11,9 @@ use arrow_array::RecordBatch;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
 };
+use bytes::Bytes;
+use parquet::errors::Result as ParquetResult;
+use parquet::file::reader::{ChunkReader, Length};
 use uuid::Uuid;
 
 use super::schema::{Columns, schema};
@@ -28,7 +33,7 @@ pub struct SegmentReader {
 /// A segment whose content was found to be what the catalog says.
 pub struct OpenSegment {
     path: PathBuf,
-    file: File,
+    file: PositionedFile,
     metadata: ArrowReaderMetadata,
 }
 
@@ -64,6 +69,7 @@ impl OpenSegment {
         if hasher.finalize().as_bytes() != hash {
             return Err(EventLogError::Damaged { path, detail: "its hash is not the one in the catalog".to_owned() });
         }
+        let file = PositionedFile { length: file.metadata().map_err(EventLogError::io("read", &path))?.len(), file: Arc::new(file) };
         let options = ArrowReaderOptions::new().with_schema(schema());
         let metadata = ArrowReaderMetadata::load(&file, options)
             .map_err(|error| EventLogError::Damaged { path: path.clone(), detail: error.to_string() })?;
@@ -114,8 +120,7 @@ impl OpenSegment {
         take: &mut impl FnMut(&RecordBatch) -> Result<(), E>,
     ) -> Result<(), E> {
         let damaged = |detail: String| EventLogError::Damaged { path: self.path.clone(), detail };
-        let file = self.file.try_clone().map_err(EventLogError::io("open", &self.path))?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone());
         let mask = columns.mask(builder.parquet_schema());
         let reader = builder
             .with_projection(mask)
@@ -127,6 +132,48 @@ impl OpenSegment {
             take(&batch.map_err(|error| damaged(error.to_string()))?)?;
         }
         Ok(())
+    }
+}
+
+/// A file that several threads read at once: each read names its position, for the position of a file is shared by its
+/// copies.
+#[derive(Clone)]
+struct PositionedFile {
+    file: Arc<File>,
+    length: u64,
+}
+
+impl Length for PositionedFile {
+    fn len(&self) -> u64 {
+        self.length
+    }
+}
+
+impl ChunkReader for PositionedFile {
+    type T = io::BufReader<FileFrom>;
+
+    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
+        Ok(io::BufReader::new(FileFrom { file: self.file.clone(), position: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, start)?;
+        Ok(bytes.into())
+    }
+}
+
+/// The content of a file from a position on.
+struct FileFrom {
+    file: Arc<File>,
+    position: u64,
+}
+
+impl Read for FileFrom {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.position)?;
+        self.position += read as u64;
+        Ok(read)
     }
 }
 

@@ -76,6 +76,17 @@ pub async fn inbox_sources(installation: &Installation) -> anyhow::Result<Vec<So
     Ok(sources)
 }
 
+/// The inbox's files for a command that runs once: files that were written in place a moment ago are looked at again.
+///
+/// # Errors
+/// When the inbox can't be read.
+pub async fn settled_inbox_sources(installation: &Installation) -> anyhow::Result<Vec<Source>> {
+    if !inbox::look(&installation.config.ingest.inbox)?.waiting.is_empty() {
+        tokio::time::sleep(inbox::QUIET).await;
+    }
+    inbox_sources(installation).await
+}
+
 /// Gives each source its number in the ledger. A file whose reading was cut short goes on where that stopped.
 async fn readings(installation: &Installation, sources: Vec<Source>) -> anyhow::Result<Vec<Reading>> {
     let mut next_id = installation.store.next_input_id().await?;

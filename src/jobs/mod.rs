@@ -16,7 +16,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use thiserror::Error;
 
 pub use import::{ImportError, import_services};
-pub use ingest::{IngestReport, ingest, inbox_sources};
+pub use ingest::{IngestReport, inbox_sources, ingest, settled_inbox_sources};
 pub use replay::{ReplayReport, replay};
 pub use rollup::{RollupReport, rollup};
 

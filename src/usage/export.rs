@@ -1,0 +1,145 @@
+//! Rows in bulk, as CSV, NDJSON or Parquet: the same columns in each (`spec/cli.md`, export).
+
+use std::io::{self, Write};
+use std::pin::pin;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema};
+use futures_util::StreamExt as _;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use thiserror::Error;
+
+use crate::model::UsageRow;
+use crate::store::{RowFilter, Store, StoreError};
+
+/// The columns behind ServiceGuid, PeriodType and Period; the order is that of [`crate::model::Numbers`].
+const NUMBERS: [&str; 13] = [
+    "TotalUserCount",
+    "ProUserCount",
+    "GuestUserCount",
+    "DisabledUserCount",
+    "UnregisteredUserCount",
+    "FeatureUsageSecureMessagingGateway",
+    "FeatureUsageSecureMessagingPlus",
+    "FeatureUsageDataLeakPrevention",
+    "FeatureUsageSecureLargeFiles",
+    "FeatureUsageSecureForms",
+    "TotalMessageCount",
+    "TotalAttachmentCount",
+    "AttachmentStorageUsage",
+];
+const KEYS: [&str; 3] = ["ServiceGuid", "PeriodType", "Period"];
+const ROWS_PER_BATCH: usize = 16_384;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ExportFormat {
+    Csv,
+    Ndjson,
+    Parquet,
+}
+
+#[derive(Debug, Error)]
+pub enum ExportError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot write the export")]
+    Write(#[from] io::Error),
+    #[error("cannot write the export")]
+    Parquet(#[from] parquet::errors::ParquetError),
+}
+
+/// Writes the rows of a filter, sorted by service and period, in constant memory.
+///
+/// # Errors
+/// When the store fails, or `out` can't be written.
+pub async fn export(
+    store: &Store,
+    filter: &RowFilter,
+    format: ExportFormat,
+    out: &mut (dyn Write + Send),
+) -> Result<(), ExportError> {
+    let mut writer = Writer::new(format, out)?;
+    let mut batches = pin!(store.usage_rows(filter).ready_chunks(ROWS_PER_BATCH));
+    while let Some(rows) = batches.next().await {
+        writer.write(&rows.into_iter().collect::<Result<Vec<UsageRow>, StoreError>>()?)?;
+    }
+    writer.finish()
+}
+
+enum Writer<'a> {
+    Csv(&'a mut (dyn Write + Send)),
+    Ndjson(&'a mut (dyn Write + Send)),
+    Parquet(Box<ArrowWriter<&'a mut (dyn Write + Send)>>),
+}
+
+impl<'a> Writer<'a> {
+    fn new(format: ExportFormat, out: &'a mut (dyn Write + Send)) -> Result<Self, ExportError> {
+        Ok(match format {
+            ExportFormat::Csv => {
+                writeln!(out, "{},{}", KEYS.join(","), NUMBERS.join(","))?;
+                Self::Csv(out)
+            }
+            ExportFormat::Ndjson => Self::Ndjson(out),
+            ExportFormat::Parquet => {
+                let compression = Compression::ZSTD(ZstdLevel::default());
+                let properties = WriterProperties::builder().set_compression(compression).build();
+                Self::Parquet(Box::new(ArrowWriter::try_new(out, Arc::new(schema()), Some(properties))?))
+            }
+        })
+    }
+
+    fn write(&mut self, rows: &[UsageRow]) -> Result<(), ExportError> {
+        match self {
+            Self::Csv(out) => {
+                for row in rows {
+                    write!(out, "{},{},{}", row.service.simple(), row.period_type.name(), row.period)?;
+                    for number in row.numbers.0 {
+                        write!(out, ",{number}")?;
+                    }
+                    out.write_all(b"\n")?;
+                }
+            }
+            Self::Ndjson(out) => {
+                for row in rows {
+                    let (service, period_type, period) = (row.service.simple(), row.period_type.name(), row.period);
+                    write!(out, r#"{{"ServiceGuid":"{service}","PeriodType":"{period_type}","Period":"{period}""#)?;
+                    for (name, number) in NUMBERS.iter().zip(row.numbers.0) {
+                        write!(out, r#","{name}":{number}"#)?;
+                    }
+                    out.write_all(b"}\n")?;
+                }
+            }
+            Self::Parquet(writer) => writer.write(&batch(rows))?,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), ExportError> {
+        if let Self::Parquet(writer) = self {
+            writer.close()?;
+        }
+        Ok(())
+    }
+}
+
+fn schema() -> Schema {
+    let keys = KEYS.iter().map(|name| Field::new(*name, DataType::Utf8, false));
+    let numbers = NUMBERS.iter().map(|name| Field::new(*name, DataType::Int64, false));
+    Schema::new(keys.chain(numbers).collect::<Vec<Field>>())
+}
+
+fn batch(rows: &[UsageRow]) -> RecordBatch {
+    let texts = |of: &dyn Fn(&UsageRow) -> String| Arc::new(StringArray::from_iter_values(rows.iter().map(of))) as ArrayRef;
+    let mut columns = vec![
+        texts(&|row| row.service.simple().to_string()),
+        texts(&|row| row.period_type.name().to_owned()),
+        texts(&|row| row.period.to_string()),
+    ];
+    for index in 0..NUMBERS.len() {
+        columns.push(Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.numbers.0[index]))));
+    }
+    RecordBatch::try_new(Arc::new(schema()), columns).expect("the columns are those of the schema")
+}

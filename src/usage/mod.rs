@@ -1,0 +1,3 @@
+//! The read module.
+
+pub mod export;
