@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -42,6 +43,7 @@ pub struct Ingest {
     pub max_future: Duration,
     pub identity_window: Duration,
     pub max_line_bytes: usize,
+    pub events_per_commit: usize,
     pub types: HashMap<String, EventType>,
 }
 
@@ -90,7 +92,8 @@ impl Config {
                 earliest: check(layers, "ingest.earliest", earliest)?,
                 max_future: check(layers, "ingest.max_future", duration)?,
                 identity_window: check(layers, "ingest.identity_window", duration)?,
-                max_line_bytes: check(layers, "ingest.max_line_bytes", max_line_bytes)?,
+                max_line_bytes: check(layers, "ingest.max_line_bytes", |text| within(text, 1_024..=16_777_216))?,
+                events_per_commit: check(layers, "ingest.events_per_commit", |text| within(text, 1_000..=4_000_000))?,
                 types: types(layers)?,
             },
             rollup: Rollup {
@@ -156,9 +159,9 @@ fn earliest(text: &str) -> Result<Instant, String> {
     earliest.ok_or_else(|| "expected RFC 3339, not before 1678, such as 2000-01-01T00:00:00Z".to_owned())
 }
 
-fn max_line_bytes(text: &str) -> Result<usize, String> {
-    let bytes = text.parse().ok().filter(|bytes| (1_024..=16_777_216).contains(bytes));
-    bytes.ok_or_else(|| "expected a number from 1024 to 16777216".to_owned())
+fn within(text: &str, range: RangeInclusive<usize>) -> Result<usize, String> {
+    let expected = || format!("expected a number from {} to {}", range.start(), range.end());
+    text.parse().ok().filter(|number| range.contains(number)).ok_or_else(expected)
 }
 
 fn after_commit(text: &str) -> Result<AfterCommit, String> {

@@ -17,9 +17,7 @@ use super::source::Source;
 use crate::event_log::{self, EventLogDir, EventLogError};
 use crate::store::{Input, InputState, LogCommit, StoreError};
 
-/// A batch is committed when it holds so many events. More make larger segments and fewer commits; fewer take less memory.
-const EVENTS_PER_COMMIT: usize = 262_144;
-/// Or so many bytes of input, for events may be long.
+/// A batch is committed when it holds so many bytes of input, however few events these are.
 const BYTES_PER_COMMIT: usize = 128 << 20;
 /// Small inputs share a commit, but so many at the most.
 const INPUTS_PER_COMMIT: usize = 1_024;
@@ -39,6 +37,8 @@ pub enum IngestError {
 pub struct IngestRules {
     pub decoder: Decoder,
     pub max_line_bytes: usize,
+    /// A batch is committed when it holds so many events.
+    pub events_per_commit: usize,
 }
 
 /// A source and the reading of it that is to be done, which may have been begun before.
@@ -101,7 +101,7 @@ impl Pipeline<'_> {
             if let Err(error) = read {
                 summary.failed.push((reading.input.name, error));
             }
-            if batch.is_full() {
+            if batch.is_full(self.rules.events_per_commit) {
                 self.flush(&mut batch)?;
             }
         }
@@ -140,7 +140,7 @@ impl Pipeline<'_> {
                 batch.take(piece, input);
             }
             (self.progress)(*progress);
-            if batch.is_full() {
+            if batch.is_full(self.rules.events_per_commit) {
                 batch.note(input);
                 self.flush(batch)?;
             }
@@ -181,8 +181,8 @@ fn next_group(pieces: &mut Pieces, at_once: usize) -> (Vec<Piece>, Option<std::i
 }
 
 impl Batch {
-    fn is_full(&self) -> bool {
-        self.rows >= EVENTS_PER_COMMIT || self.bytes >= BYTES_PER_COMMIT || self.commit.inputs.len() >= INPUTS_PER_COMMIT
+    fn is_full(&self, events_per_commit: usize) -> bool {
+        self.rows >= events_per_commit || self.bytes >= BYTES_PER_COMMIT || self.commit.inputs.len() >= INPUTS_PER_COMMIT
     }
 
     /// Adds a decoded piece, whose lines follow those that were read of the input before.

@@ -169,6 +169,7 @@ fn rules(installation: &Installation) -> Arc<IngestRules> {
     Arc::new(IngestRules {
         decoder: Decoder::new(ingest.types.clone(), ingest.earliest, latest),
         max_line_bytes: ingest.max_line_bytes,
+        events_per_commit: ingest.events_per_commit,
     })
 }
 

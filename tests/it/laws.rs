@@ -1,0 +1,154 @@
+//! The laws of `spec/usage.md`, on random events: the engine against the oracle, which is naive and was written from the
+//! specification alone.
+
+use chrono_tz::Tz;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use tokio::runtime::Runtime;
+use usage_rollup::model::PeriodType;
+use usage_rollup::store::Ledger;
+
+use super::oracle::{self, Outcome};
+use super::oracle_line::instant;
+use super::random_events;
+use super::support::Engine;
+
+/// So many random sets of events a law; `LAW_CASES` asks for more.
+fn config() -> Config {
+    let cases = std::env::var("LAW_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(96);
+    Config { cases, failure_persistence: None, ..Config::default() }
+}
+
+/// How the same events reach the engine.
+#[derive(Clone, Debug)]
+struct Delivery {
+    zone: Tz,
+    threads: &'static str,
+    /// Runs, each of files, each of lines by their numbers; every line comes at least once, some come several times.
+    runs: Vec<Vec<Vec<usize>>>,
+}
+
+fn deliveries(lines: usize) -> impl Strategy<Value = Delivery> {
+    let zones = prop::sample::select(vec![Tz::UTC, Tz::America__New_York, Tz::Asia__Kolkata]);
+    let copies = prop::collection::vec(0..lines.max(1), 0..10);
+    let cuts = prop::collection::vec(any::<prop::sample::Index>(), 0..4);
+    (zones, prop::sample::select(vec!["1", "2", "8"]), copies, cuts, any::<bool>()).prop_flat_map(
+        move |(zone, threads, copies, cuts, one_run)| {
+            let all: Vec<usize> = (0..lines).chain(copies.into_iter().filter(move |_| lines > 0)).collect();
+            Just(all).prop_shuffle().prop_map(move |order| {
+                let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(order.len() + 1)).collect();
+                cuts.sort_unstable();
+                let bounds = std::iter::once(0).chain(cuts).chain([order.len()]).collect::<Vec<usize>>();
+                let files: Vec<Vec<usize>> = bounds.windows(2).map(|bound| order[bound[0]..bound[1]].to_vec()).collect();
+                let runs = if one_run { vec![files] } else { files.into_iter().map(|file| vec![file]).collect() };
+                Delivery { zone, threads, runs }
+            })
+        },
+    )
+}
+
+fn events_and_delivery() -> impl Strategy<Value = (Vec<String>, Delivery)> {
+    random_events::lines(false).prop_flat_map(|lines| {
+        let count = lines.len();
+        (Just(lines), deliveries(count))
+    })
+}
+
+fn file(lines: &[String], numbers: &[usize]) -> Vec<u8> {
+    numbers.iter().map(|number| lines[*number].as_str()).collect::<Vec<&str>>().join("\n").into_bytes()
+}
+
+/// What the engine makes of the delivered lines: daily and monthly rows, and the ledger.
+fn engine(runtime: &Runtime, lines: &[String], delivery: &Delivery) -> (String, String, Ledger) {
+    runtime.block_on(async {
+        let settings = [("reporting.timezone", delivery.zone.name()), ("rollup.threads", delivery.threads)];
+        let engine = Engine::new(random_events::NOW, &settings).await;
+        for run in &delivery.runs {
+            engine.ingest(&run.iter().map(|numbers| file(lines, numbers)).collect::<Vec<_>>()).await;
+        }
+        (engine.export(PeriodType::Daily).await, engine.export(PeriodType::Monthly).await, engine.ledger().await)
+    })
+}
+
+fn oracle(lines: &[String], delivery: &Delivery) -> Outcome {
+    let delivered = delivery.runs.iter().flatten().map(|numbers| file(lines, numbers)).collect::<Vec<_>>();
+    let files: Vec<&[u8]> = delivered.iter().map(Vec::as_slice).collect();
+    oracle::usage(&files, delivery.zone, instant(random_events::NOW).unwrap())
+}
+
+/// Laws 1, 3, 4 and 5: whatever the order, the copies, the files, the runs and the threads, the rows are the oracle's, to
+/// the byte. Law 2: so is the ledger, and its sums agree.
+#[test]
+fn the_engine_gives_the_rows_and_the_ledger_of_the_oracle() {
+    let runtime = Runtime::new().unwrap();
+    TestRunner::new(config())
+        .run(&events_and_delivery(), |(lines, delivery)| {
+            let (daily, monthly, ledger) = engine(&runtime, &lines, &delivery);
+            let expected = oracle(&lines, &delivery);
+            prop_assert_eq!(daily, expected.daily_csv);
+            prop_assert_eq!(monthly, expected.monthly_csv);
+            prop_assert_eq!(ledger.lines, ledger.stored + ledger.duplicate + ledger.rejected);
+            prop_assert_eq!(ledger.stored, ledger.counted + ledger.voided + ledger.conflicting);
+            let found = [ledger.lines, ledger.stored, ledger.duplicate, ledger.rejected, ledger.voided, ledger.conflicting];
+            let of_oracle = &expected.ledger;
+            let expected = [
+                of_oracle.lines, of_oracle.stored, of_oracle.duplicate, of_oracle.rejected, of_oracle.voided,
+                of_oracle.conflicting,
+            ];
+            prop_assert_eq!(found.map(i64::cast_unsigned), expected);
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// Laws 3, 4 and 5, without the oracle: each row is a partition of its users, months are made of days, and no day is
+/// missing from the first through today.
+#[test]
+fn rows_are_partitions_and_months_are_made_of_days_without_holes() {
+    let runtime = Runtime::new().unwrap();
+    TestRunner::new(config())
+        .run(&events_and_delivery(), |(lines, delivery)| {
+            let (daily, monthly, _) = engine(&runtime, &lines, &delivery);
+            let (daily, monthly) = (rows(&daily), rows(&monthly));
+            for row in daily.iter().chain(&monthly) {
+                prop_assert_eq!(row.numbers[0], row.numbers[1..5].iter().sum::<i128>());
+            }
+            for pair in daily.windows(2).filter(|pair| pair[0].service == pair[1].service) {
+                prop_assert_eq!(pair[0].period.succ_opt().unwrap(), pair[1].period);
+            }
+            for month in &monthly {
+                let in_month = |row: &&Row| {
+                    row.service == month.service && row.period.format("%Y-%m").to_string() == month.period.format("%Y-%m").to_string()
+                };
+                let days: Vec<&Row> = daily.iter().filter(in_month).collect();
+                let last = days.last().expect("a month has days");
+                for number in 0..13 {
+                    let is_counter = (5..12).contains(&number);
+                    let sum: i128 = days.iter().map(|day| day.numbers[number]).sum();
+                    let expected = if is_counter { sum.min(i64::MAX.into()) } else { last.numbers[number] };
+                    prop_assert_eq!(month.numbers[number], expected);
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[derive(Debug)]
+struct Row {
+    service: String,
+    period: chrono::NaiveDate,
+    numbers: Vec<i128>,
+}
+
+fn rows(csv: &str) -> Vec<Row> {
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        Row {
+            service: cells[0].to_owned(),
+            period: cells[2].parse().unwrap(),
+            numbers: cells[3..].iter().map(|cell| cell.parse().unwrap()).collect(),
+        }
+    };
+    csv.lines().skip(1).map(row).collect()
+}

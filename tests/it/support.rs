@@ -1,0 +1,111 @@
+//! An installation of its own for each test: the engine as a library, and the real binary.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use usage_rollup::clock::Clock;
+use usage_rollup::config::{Config, Layers};
+use usage_rollup::ingest::source::{FileSource, Source};
+use usage_rollup::jobs::{self, IngestReport, Installation, Run};
+use usage_rollup::model::PeriodType;
+use usage_rollup::store::{InputKind, Ledger, RowFilter};
+use usage_rollup::usage::export::{ExportFormat, export};
+
+/// The engine, called as a library.
+pub struct Engine {
+    dir: TempDir,
+    pub installation: Installation,
+}
+
+impl Engine {
+    /// A new installation with these settings.
+    pub async fn new(now: &str, settings: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut layers = Layers::read(Some(Path::new("config/default.toml"))).unwrap();
+        for (key, value) in settings {
+            layers.set(key, (*value).to_owned(), "test").unwrap();
+        }
+        let data_dir = dir.path().join("data");
+        let config = Config::from_layers(&layers, &data_dir).unwrap();
+        let clock: Clock = now.parse().unwrap();
+        Self { installation: Installation::open(&data_dir, config, clock).await.unwrap(), dir }
+    }
+
+    /// Ingests these contents as files, in one run.
+    pub async fn ingest(&self, contents: &[Vec<u8>]) -> IngestReport {
+        let sources = contents.iter().enumerate().map(|(number, content)| {
+            let path = self.dir.path().join(format!("input-{number}"));
+            fs::write(&path, content).unwrap();
+            Source::File(FileSource::find(&path, InputKind::File).unwrap())
+        });
+        jobs::ingest(&self.installation, &run(), sources.collect()).await.unwrap()
+    }
+
+    pub async fn export(&self, period_type: PeriodType) -> String {
+        let filter = RowFilter { period_type, from: None, to: self.installation.today(), services: Vec::new() };
+        let mut csv = Vec::new();
+        export(&self.installation.store, &filter, ExportFormat::Csv, &mut csv).await.unwrap();
+        String::from_utf8(csv).unwrap()
+    }
+
+    pub async fn ledger(&self) -> Ledger {
+        self.installation.store.ledger(None).await.unwrap()
+    }
+}
+
+/// A run that nobody watches or stops.
+pub fn run() -> Run {
+    Run { purpose: "test", wait: Duration::from_secs(30), interrupted: Arc::default(), progress: Arc::new(|_| {}) }
+}
+
+/// The real binary, on a data directory of its own.
+pub struct Binary {
+    dir: TempDir,
+    settings: Vec<(String, String)>,
+}
+
+impl Binary {
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), settings: Vec::new() }
+    }
+
+    /// Sets an environment variable for every call.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A path within the test's own directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_usage-rollup"));
+        command.current_dir(self.dir.path()).args(args).envs(self.settings.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs a command that must succeed, and gives its standard output.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs a command that must end with this exit code, and gives its standard error.
+    pub fn fails(&self, code: i32, args: &[&str]) -> String {
+        let output = self.run(args);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+        stderr
+    }
+}
