@@ -15,3 +15,4 @@ pub mod usage;
 
 pub mod api;
 pub mod cli;
+pub mod daemon;

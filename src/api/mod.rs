@@ -1,1 +1,111 @@
-pub fn new_key() -> Result<(String, [u8; 32]), std::io::Error> { Ok((String::new(), [0; 32])) }
+//! The HTTP API (`spec/api.md`). An operation is one file of `operations` and one line of `routes`.
+
+mod auth;
+mod error;
+mod operations;
+mod params;
+mod reply;
+mod routes;
+mod server;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Instant as Timer;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, header};
+use axum::response::Response;
+use tracing::{Instrument as _, Span, field};
+use uuid::Uuid;
+
+pub use auth::new_key;
+pub use server::serve;
+
+use crate::clock::Clock;
+use crate::config::{self, ApiAuth};
+use crate::model::Zone;
+use crate::store::Store;
+use crate::usage::Reports;
+use auth::Principal;
+use error::ApiError;
+use params::Params;
+
+/// What the API answers from.
+#[derive(Debug)]
+pub struct Api {
+    store: Store,
+    reports: Reports,
+    clock: Clock,
+    auth: ApiAuth,
+    hide_forbidden: bool,
+}
+
+impl Api {
+    #[must_use]
+    pub fn new(store: Store, clock: Clock, zone: Zone, config: &config::Api) -> Self {
+        let reports = Reports::new(store.clone(), clock, zone);
+        Self { store, reports, clock, auth: config.auth, hide_forbidden: config.hide_forbidden }
+    }
+}
+
+/// One request, as an operation gets it: routed, and its caller known.
+struct Call {
+    api: Arc<Api>,
+    principal: Principal,
+    params: Params,
+}
+
+/// The API as a service. Our routes ignore case and empty segments and come under several prefixes, so that `routes` does
+/// the matching and axum's router only carries it.
+pub fn router(api: Api) -> Router {
+    Router::new().fallback(answer).with_state(Arc::new(api))
+}
+
+/// Answers any request: what holds for every answer, whatever came of it. No operation has a body to read, so that one that
+/// is sent is dropped unread.
+async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
+    let began = Timer::now();
+    let (head, _) = request.into_parts();
+    let (is_head, hide_forbidden) = (head.method == Method::HEAD, api.hide_forbidden);
+    let request_id = Uuid::now_v7().simple().to_string();
+    let span =
+        tracing::info_span!("request", request_id, method = %head.method, operation = field::Empty, key = field::Empty);
+
+    // In a task of its own, so that a client that hangs up cancels no statement half-way, and a panic is an answer too.
+    let performed = tokio::spawn(perform(api, head).instrument(span.clone())).await;
+    let mut response = performed
+        .unwrap_or_else(|panic| Err(ApiError::Internal(panic.into())))
+        .unwrap_or_else(|error| span.in_scope(|| error.into_response(hide_forbidden, &request_id)));
+
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    // A report has a Last-Modified, from which a cache may otherwise guess that an open period's numbers will do for days.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        headers.insert("x-request-id", value);
+    }
+    if is_head {
+        *response.body_mut() = axum::body::Body::empty();
+    }
+    let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(parent: &span, status = response.status().as_u16(), elapsed_ms, "answered a request");
+    response
+}
+
+/// Credentials come first: without them not even the routes are told.
+async fn perform(api: Arc<Api>, head: Parts) -> Result<Response, ApiError> {
+    let principal = auth::principal(&api, &head.headers).await?;
+    if let Some(key) = &principal.key {
+        Span::current().record("key", key);
+    }
+    let found = routes::find(routes::ROUTES, &head.method, head.uri.path())?;
+    Span::current().record("operation", found.route.operation);
+    if head.method == Method::OPTIONS {
+        return Ok(reply::options());
+    }
+    let params = Params::new(found.route.operation, found.variables, head.uri.query());
+    let reply = (found.route.handler)(Call { api, principal, params }).await?;
+    Ok(reply.into_response(&head.headers))
+}

@@ -1,4 +1,3 @@
-
 use super::output::{print, table};
 use super::{Options, Outcome};
 

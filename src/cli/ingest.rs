@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::output::print_json;
 use super::{Options, Outcome};
 use crate::ingest::source::{FileSource, Source};
-use crate::jobs::{self, IngestReport};
+use crate::jobs::{self, IngestReport, Wanted};
 use crate::store::InputKind;
 
 /// Ingest these files, or everything the inbox holds now, and roll up what that touched
@@ -31,8 +31,9 @@ impl Args {
         let started = Instant::now();
         let installation = options.installation().await?;
         let mut unreadable = 0;
-        let sources = if self.files.is_empty() {
-            jobs::settled_inbox_sources(&installation).await?
+        let wanted = if self.files.is_empty() {
+            jobs::inbox_holds_files(&installation, true).await?;
+            Wanted::Inbox
         } else {
             let found = self.files.iter().filter_map(|path| match find(path) {
                 Ok(source) => Some(source),
@@ -42,9 +43,9 @@ impl Args {
                     None
                 }
             });
-            found.collect()
+            Wanted::Sources(found.collect())
         };
-        let report = jobs::ingest(&installation, &options.run("ingest"), sources).await?;
+        let report = jobs::ingest(&installation, &options.run("ingest"), wanted).await?;
         for (name, error) in &report.failed {
             eprintln!("usage-rollup: cannot read {name} to its end: {error}; the lines before that are stored");
         }

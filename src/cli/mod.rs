@@ -3,6 +3,7 @@
 mod completions;
 mod config;
 mod dead_letters;
+mod demo;
 mod export;
 mod generate;
 mod ingest;
@@ -11,6 +12,8 @@ mod man;
 mod output;
 mod progress;
 mod rollup;
+mod run;
+mod serve;
 mod services;
 mod signals;
 mod status;
@@ -26,6 +29,8 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Layers};
 use crate::jobs::{Installation, Run};
 use crate::telemetry::{self, LogFormat};
+
+const DEFAULT_DATA_DIR: &str = "data";
 
 /// Turns raw usage events into daily and monthly ServiceUsage rows, and serves them.
 #[derive(Debug, Parser)]
@@ -44,7 +49,7 @@ struct Options {
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where the database, the event log and the inbox lie
-    #[arg(long, global = true, value_name = "DIR", default_value = "data")]
+    #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
     data_dir: PathBuf,
     /// The form of the log on standard error
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
@@ -62,6 +67,9 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
+    Run(run::Args),
+    Serve(serve::Args),
     Ingest(ingest::Args),
     Rollup(rollup::Args),
     Export(export::Args),
@@ -111,6 +119,9 @@ impl Cli {
         let options = self.options;
         runtime.block_on(async {
             match self.command {
+                Command::Demo(args) => args.run(&options).await,
+                Command::Run(args) => args.run(&options).await,
+                Command::Serve(args) => args.run(&options).await,
                 Command::Ingest(args) => args.run(&options).await,
                 Command::Rollup(args) => args.run(&options).await,
                 Command::Export(args) => args.run(&options).await,

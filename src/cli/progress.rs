@@ -27,7 +27,8 @@ impl Reporter {
         let way = if quiet {
             Way::Silent
         } else if std::io::stderr().is_terminal() {
-            let style = ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let style =
+                ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
             Way::Bar(ProgressBar::no_length().with_style(style))
         } else {
             Way::Lines(Mutex::new(Instant::now()))

@@ -35,7 +35,10 @@ impl Args {
 fn problems(installation: &Installation, status: &Status) -> Vec<String> {
     let mut problems = Vec::new();
     if status.inputs_failed > 0 {
-        problems.push(format!("{} inputs could not be read to their end; mend the files and ingest them again", status.inputs_failed));
+        problems.push(format!(
+            "{} inputs could not be read to their end; mend the files and ingest them again",
+            status.inputs_failed
+        ));
     }
     if status.dirty_partitions + status.dirty_services > 0 {
         problems.push(format!(
@@ -54,16 +57,37 @@ fn text(installation: &Installation, status: &Status, problems: &[String]) -> St
     let ledger = &status.ledger;
     let day = |day: Option<i32>| day.map_or_else(|| "-".to_owned(), |day| crate::model::Day(day).to_string());
     let mut lines = vec![
-        format!("Reporting in {}, as of {}", installation.config.reporting.timezone.name(), installation.now().to_rfc3339_seconds()),
+        format!(
+            "Reporting in {}, as of {}",
+            installation.config.reporting.timezone.name(),
+            installation.now().to_rfc3339_seconds()
+        ),
         String::new(),
         format!("  lines read      {:>14}", ledger.lines),
-        format!("    stored        {:>14}   counted {}, voided {}, conflicting {}", ledger.stored, ledger.counted, ledger.voided, ledger.conflicting),
+        format!(
+            "    stored        {:>14}   counted {}, voided {}, conflicting {}",
+            ledger.stored, ledger.counted, ledger.voided, ledger.conflicting
+        ),
         format!("    duplicate     {:>14}", ledger.duplicate),
         format!("    rejected      {:>14}", ledger.rejected),
-        format!("  inputs          {:>14}   {} being read, {} failed", status.inputs, status.inputs_reading, status.inputs_failed),
-        format!("  event log       {:>14}   bytes in {} segments, days {} to {}", status.segment_bytes, status.segments, day(status.first_day), day(status.last_day)),
+        format!(
+            "  inputs          {:>14}   {} being read, {} failed",
+            status.inputs, status.inputs_reading, status.inputs_failed
+        ),
+        format!(
+            "  event log       {:>14}   bytes in {} segments, days {} to {}",
+            status.segment_bytes,
+            status.segments,
+            day(status.first_day),
+            day(status.last_day)
+        ),
         format!("  services        {:>14}", status.services),
-        format!("  rows            {:>14}   daily, {} monthly, through {}", status.daily_rows, status.monthly_rows, status.rows_through.as_deref().unwrap_or("-")),
+        format!(
+            "  rows            {:>14}   daily, {} monthly, through {}",
+            status.daily_rows,
+            status.monthly_rows,
+            status.rows_through.as_deref().unwrap_or("-")
+        ),
         format!("  last computed   {:>20}", status.computed_at.as_deref().unwrap_or("never")),
         String::new(),
     ];
@@ -76,8 +100,14 @@ fn text(installation: &Installation, status: &Status, problems: &[String]) -> St
         warn(*letters, &format!("rejected lines: {reason} (usage-rollup dead-letters list --reason {reason})"));
     }
     warn(ledger.conflicting, "events conflict with an earlier event of the same identity, and do not count");
-    warn(status.clamped_rows, "daily rows show a number that is not the exact sum: storage below zero, or beyond 2^63 - 1");
-    warn(status.services_without_entry, "services have events but no directory entry: the API answers 404 (usage-rollup services import)");
+    warn(
+        status.clamped_rows,
+        "daily rows show a number that is not the exact sum: storage below zero, or beyond 2^63 - 1",
+    );
+    warn(
+        status.services_without_entry,
+        "services have events but no directory entry: the API answers 404 (usage-rollup services import)",
+    );
     for problem in problems {
         lines.push(format!("  PROBLEM: {problem}"));
     }

@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn a_file_wins_over_the_defaults_and_is_named_as_the_origin() {
-        let layers = with_file("[ingest]\nmax_line_bytes = 2048\n[ingest.types]\n\"com.Acme.sent\" = \"message.sent\"").unwrap();
+        let layers =
+            with_file("[ingest]\nmax_line_bytes = 2048\n[ingest.types]\n\"com.Acme.sent\" = \"message.sent\"").unwrap();
         assert_eq!(layers.get("ingest.max_line_bytes").value, "2048");
         assert_eq!(layers.get("ingest.types.com.Acme.sent").value, "message.sent");
         assert_eq!(layers.get("ingest.after_commit").origin, "built-in default");
@@ -156,7 +157,10 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused_with_the_nearest_one() {
         let error = with_file("[reporting]\ntimezon = \"UTC\"").unwrap_err().to_string();
-        assert!(error.ends_with("there is no setting `reporting.timezon`; did you mean `reporting.timezone`?"), "{error}");
+        assert!(
+            error.ends_with("there is no setting `reporting.timezon`; did you mean `reporting.timezone`?"),
+            "{error}"
+        );
         assert!(with_file("[wholly]\ndifferent = 1").unwrap_err().to_string().ends_with("`wholly.different`"));
     }
 }

@@ -182,7 +182,10 @@ fn auth(text: &str) -> Result<ApiAuth, String> {
 
 fn cron(text: &str) -> Result<String, String> {
     let parser = croner::parser::CronParser::builder().seconds(croner::parser::Seconds::Required).build();
-    parser.parse(text).map(|_| text.to_owned()).map_err(|error| format!("{error}; expected cron with seconds, such as 0 */5 * * * *"))
+    parser
+        .parse(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| format!("{error}; expected cron with seconds, such as 0 */5 * * * *"))
 }
 
 fn log_filter(text: &str) -> Result<String, String> {
@@ -224,9 +227,16 @@ mod tests {
     #[test]
     fn a_bad_value_is_named_with_its_origin_and_what_was_expected() {
         let cases = [
-            ("reporting.timezone", "Mars/Olympus"), ("ingest.max_future", "soon"), ("ingest.earliest", "2000"),
-            ("ingest.max_line_bytes", "12"), ("rollup.threads", "-1"), ("api.listen", "8080"), ("api.auth", "maybe"),
-            ("schedule.ingest", "* * * * *"), ("store.url", "mysql://x"), ("ingest.after_commit", "burn"),
+            ("reporting.timezone", "Mars/Olympus"),
+            ("ingest.max_future", "soon"),
+            ("ingest.earliest", "2000"),
+            ("ingest.max_line_bytes", "12"),
+            ("rollup.threads", "-1"),
+            ("api.listen", "8080"),
+            ("api.auth", "maybe"),
+            ("schedule.ingest", "* * * * *"),
+            ("store.url", "mysql://x"),
+            ("ingest.after_commit", "burn"),
         ];
         let errors: Vec<String> = cases.iter().map(|(key, value)| with(key, value).unwrap_err()).collect();
         insta::assert_snapshot!(errors.join("\n"));

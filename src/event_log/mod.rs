@@ -4,8 +4,9 @@
 //! id and arrival. Which segments are live, and which rows of them hold which day, the store's catalog tells: a file that
 //! the catalog doesn't know is not part of the log.
 
-mod batch;
+mod columns;
 mod dir;
+mod packed;
 mod reader;
 mod rows;
 mod schema;
@@ -16,8 +17,8 @@ use std::path::PathBuf;
 use thiserror::Error;
 use uuid::Uuid;
 
-pub use batch::BatchBuilder;
 pub use dir::EventLogDir;
+pub use packed::PackedEvents;
 pub use reader::{OpenSegment, SegmentReader};
 pub use rows::{Column, EventRows};
 pub use schema::{Columns, schema};
@@ -55,8 +56,6 @@ pub enum EventLogError {
     Damaged { path: PathBuf, detail: String },
     #[error("cannot encode a segment")]
     Encode(#[from] parquet::errors::ParquetError),
-    #[error("cannot put a segment's rows in order")]
-    Sort(#[from] arrow_schema::ArrowError),
 }
 
 impl EventLogError {

@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
+use bytes::Bytes;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
 };
-use bytes::Bytes;
 use parquet::errors::Result as ParquetResult;
 use parquet::file::reader::{ChunkReader, Length};
 use uuid::Uuid;
@@ -69,7 +69,10 @@ impl OpenSegment {
         if hasher.finalize().as_bytes() != hash {
             return Err(EventLogError::Damaged { path, detail: "its hash is not the one in the catalog".to_owned() });
         }
-        let file = PositionedFile { length: file.metadata().map_err(EventLogError::io("read", &path))?.len(), file: Arc::new(file) };
+        let file = PositionedFile {
+            length: file.metadata().map_err(EventLogError::io("read", &path))?.len(),
+            file: Arc::new(file),
+        };
         let options = ArrowReaderOptions::new().with_schema(schema());
         let metadata = ArrowReaderMetadata::load(&file, options)
             .map_err(|error| EventLogError::Damaged { path: path.clone(), detail: error.to_string() })?;

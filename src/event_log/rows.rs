@@ -10,9 +10,7 @@ use arrow_array::{
 };
 use uuid::Uuid;
 
-use crate::model::{
-    Attachment, Event, EventData, EventType, Feature, GroupType, Instant, Patch, VoidTarget,
-};
+use crate::model::{Attachment, Event, EventData, EventType, Feature, GroupType, Instant, Patch, VoidTarget};
 
 /// A column by its name, in whatever type it has; absent columns are a mistake in the program, not in the data.
 pub struct Column;
@@ -69,7 +67,10 @@ impl<'a> EventRows<'a> {
             time: Instant::from_nanos(Column::times(self.batch, "time").value(row)),
             source: self.text("source", row).unwrap_or_default(),
             id: self.text("id", row).unwrap_or_default(),
-            event_type: self.text("type", row).and_then(|name| EventType::from_name(&name)).expect("a type of the schema"),
+            event_type: self
+                .text("type", row)
+                .and_then(|name| EventType::from_name(&name))
+                .expect("a type of the schema"),
             data: self.data(row),
         }
     }

@@ -90,8 +90,19 @@ pub enum Columns {
 impl Columns {
     pub(super) fn mask(self, parquet: &SchemaDescriptor) -> ProjectionMask {
         const ROLLUP: [&str; 13] = [
-            "service_guid", "time", "source", "id", "type", "user_guid", "size_bytes", "feature", "quantity", "group_type",
-            "service_patch", "input", "line",
+            "service_guid",
+            "time",
+            "source",
+            "id",
+            "type",
+            "user_guid",
+            "size_bytes",
+            "feature",
+            "quantity",
+            "group_type",
+            "service_patch",
+            "input",
+            "line",
         ];
         match self {
             Self::All => ProjectionMask::all(),

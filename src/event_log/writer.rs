@@ -1,61 +1,46 @@
-//! From batches of events in order of arrival to durable segments.
+//! From packed events in order of arrival to durable segments.
 
-use std::cmp::Ordering;
-
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::TimestampNanosecondType;
-use arrow_array::{FixedSizeBinaryArray, PrimitiveArray, RecordBatch, StringArray};
-use arrow_select::interleave::interleave_record_batch;
 use parquet::arrow::ArrowWriter;
 use uuid::Uuid;
 
+use super::columns::ColumnBuilder;
+use super::packed::Key;
 use super::schema::{properties, schema};
-use super::{EventLogDir, EventLogError, Segment, SegmentPartition};
-use crate::model::{Day, Instant};
+use super::{EventLogDir, EventLogError, PackedEvents, Segment, SegmentPartition};
 
 /// A day with at least so many rows in a batch gets a segment of its own; thinner ones share one, because each file costs
 /// an fsync.
 const ROWS_FOR_OWN_SEGMENT: usize = 8_192;
 
-/// Rows are put in order and encoded so many at a time, to bound what lies in memory twice.
+/// Rows are encoded so many at a time, to bound what lies in memory twice.
 const ROWS_AT_A_TIME: usize = 16_384;
 
-/// A row of a batch, by what orders it.
-#[derive(Clone, Copy)]
-struct RowKey {
-    day: Day,
-    service: u128,
-    time: i64,
-    batch: usize,
-    row: usize,
-}
-
 /// The rows of one segment to be, in order.
-pub struct Prepared {
-    rows: Vec<RowKey>,
+pub struct PreparedSegment {
+    rows: Vec<Key>,
 }
 
-/// Orders the rows of all batches and divides them into segments. Batches come in order of arrival.
+/// Orders all events and divides them into segments. Packs come in order of arrival.
 #[must_use]
-pub fn prepare(batches: &[RecordBatch]) -> Vec<Prepared> {
-    let identities: Vec<Identities<'_>> = batches.iter().map(Identities::of).collect();
-    let mut rows: Vec<RowKey> = batches.iter().enumerate().flat_map(|(index, batch)| keys(index, batch)).collect();
-    rows.sort_unstable_by(|a, b| {
-        let by_place = (a.day, a.service, a.time).cmp(&(b.day, b.service, b.time));
-        by_place
-            .then_with(|| identities[a.batch].compare(a.row, &identities[b.batch], b.row))
-            .then_with(|| (a.batch, a.row).cmp(&(b.batch, b.row)))
-    });
+pub fn prepare(packs: &[PackedEvents]) -> Vec<PreparedSegment> {
+    let mut rows: Vec<Key> = packs.iter().zip(0..).flat_map(|(pack, index)| pack.keys(index)).collect();
+    rows.sort_unstable();
+    for tied in rows.chunk_by_mut(|a, b| (a.service, a.time) == (b.service, b.time)).filter(|tied| tied.len() > 1) {
+        tied.sort_by_cached_key(|key| {
+            let (event, ..) = packs[key.pack as usize].get(key.event);
+            (event.source.into_owned(), event.id.into_owned())
+        });
+    }
     divide(rows)
 }
 
-fn divide(rows: Vec<RowKey>) -> Vec<Prepared> {
-    let days: Vec<&[RowKey]> = rows.chunk_by(|a, b| a.day == b.day).collect();
-    let (own, shared): (Vec<&[RowKey]>, Vec<&[RowKey]>) =
-        days.into_iter().partition(|day| day.len() >= ROWS_FOR_OWN_SEGMENT);
-    let mut prepared: Vec<Prepared> = own.into_iter().map(|day| Prepared { rows: day.to_vec() }).collect();
+fn divide(rows: Vec<Key>) -> Vec<PreparedSegment> {
+    let days: Vec<&[Key]> = rows.chunk_by(|a, b| a.day == b.day).collect();
+    let (own, shared): (Vec<&[Key]>, Vec<&[Key]>) = days.into_iter().partition(|day| day.len() >= ROWS_FOR_OWN_SEGMENT);
+    let mut prepared: Vec<PreparedSegment> =
+        own.into_iter().map(|day| PreparedSegment { rows: day.to_vec() }).collect();
     if !shared.is_empty() {
-        prepared.push(Prepared { rows: shared.concat() });
+        prepared.push(PreparedSegment { rows: shared.concat() });
     }
     prepared
 }
@@ -64,15 +49,18 @@ fn divide(rows: Vec<RowKey>) -> Vec<Prepared> {
 ///
 /// # Errors
 /// When the rows can't be encoded or the file not be written.
-pub fn write(dir: &EventLogDir, batches: &[RecordBatch], prepared: &Prepared) -> Result<Segment, EventLogError> {
-    let batch_refs: Vec<&RecordBatch> = batches.iter().collect();
+pub fn write(dir: &EventLogDir, packs: &[PackedEvents], segment: &PreparedSegment) -> Result<Segment, EventLogError> {
     let mut writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties()))?;
-    for rows in prepared.rows.chunks(ROWS_AT_A_TIME) {
-        let indices: Vec<(usize, usize)> = rows.iter().map(|row| (row.batch, row.row)).collect();
-        writer.write(&interleave_record_batch(&batch_refs, &indices)?)?;
+    for rows in segment.rows.chunks(ROWS_AT_A_TIME) {
+        let mut columns = ColumnBuilder::default();
+        for row in rows {
+            let (event, input, line) = packs[row.pack as usize].get(row.event);
+            columns.push(&event, input, line);
+        }
+        writer.write(&columns.finish())?;
     }
     let content = writer.into_inner()?;
-    let partitions = partitions(&prepared.rows);
+    let partitions = partitions(&segment.rows);
     let only_day = (partitions.len() == 1).then(|| partitions[0].day);
     let id = Uuid::now_v7();
     let path = EventLogDir::relative_path(only_day, id);
@@ -80,14 +68,14 @@ pub fn write(dir: &EventLogDir, batches: &[RecordBatch], prepared: &Prepared) ->
     Ok(Segment {
         id,
         path,
-        rows: prepared.rows.len() as u64,
+        rows: segment.rows.len() as u64,
         bytes: content.len() as u64,
         hash: *blake3::hash(&content).as_bytes(),
         partitions,
     })
 }
 
-fn partitions(rows: &[RowKey]) -> Vec<SegmentPartition> {
+fn partitions(rows: &[Key]) -> Vec<SegmentPartition> {
     let mut first_row = 0;
     rows.chunk_by(|a, b| a.day == b.day)
         .map(|day| {
@@ -96,36 +84,4 @@ fn partitions(rows: &[RowKey]) -> Vec<SegmentPartition> {
             partition
         })
         .collect()
-}
-
-fn keys(batch_index: usize, batch: &RecordBatch) -> impl Iterator<Item = RowKey> {
-    let services: &FixedSizeBinaryArray = batch.column(0).as_fixed_size_binary();
-    let times: &PrimitiveArray<TimestampNanosecondType> = batch.column(1).as_primitive();
-    (0..batch.num_rows()).map(move |row| {
-        let time = times.value(row);
-        let service = services.value(row).try_into().expect("a GUID has 16 bytes");
-        RowKey {
-            day: Day::utc_of(Instant::from_nanos(time)),
-            service: u128::from_be_bytes(service),
-            time,
-            batch: batch_index,
-            row,
-        }
-    })
-}
-
-struct Identities<'a> {
-    sources: &'a StringArray,
-    ids: &'a StringArray,
-}
-
-impl<'a> Identities<'a> {
-    fn of(batch: &'a RecordBatch) -> Self {
-        Self { sources: batch.column(2).as_string(), ids: batch.column(3).as_string() }
-    }
-
-    fn compare(&self, row: usize, other: &Self, other_row: usize) -> Ordering {
-        let key = (self.sources.value(row), self.ids.value(row));
-        key.cmp(&(other.sources.value(other_row), other.ids.value(other_row)))
-    }
 }

@@ -15,13 +15,8 @@ const USER_CHANGES: u64 = 420;
 const PURGES: u64 = 300;
 const VOIDS: u64 = 5;
 
-const FEATURE_NAMES: [&str; 5] = [
-    "SecureMessagingGateway",
-    "SecureMessagingPlus",
-    "DataLeakPrevention",
-    "SecureLargeFiles",
-    "SecureForms",
-];
+const FEATURE_NAMES: [&str; 5] =
+    ["SecureMessagingGateway", "SecureMessagingPlus", "DataLeakPrevention", "SecureLargeFiles", "SecureForms"];
 
 /// A message that somebody is still to retrieve.
 struct Unread {
@@ -143,8 +138,7 @@ impl Author {
 
     /// Adds a member that names a user.
     pub(super) fn user_member(&mut self, name: &str, user: u32) {
-        self.draft
-            .guid(name, self.guids.of(Kind::User, u64::from(user)));
+        self.draft.guid(name, self.guids.of(Kind::User, u64::from(user)));
     }
 
     /// A login, or the administrator's registration if nobody could log in yet. False if the service has no users.
@@ -158,8 +152,7 @@ impl Author {
             // Everyone updates now and then, but not all at the same time.
             let hash = mix(u64::from(user));
             let release = (hash >> 32) % 4 + mix(hash ^ (at / (40 * DAY))) % 2;
-            self.draft
-                .text("toolbarVersion", TOOLBAR_VERSIONS[index(release)]);
+            self.draft.text("toolbarVersion", TOOLBAR_VERSIONS[index(release)]);
         }
         self.draft.finish();
         true
@@ -202,8 +195,7 @@ impl Author {
         let message = self.messages;
         self.messages += 1;
         let event = self.start("message.sent", service, at);
-        self.draft
-            .guid("messageGuid", self.guids.of(Kind::Message, message));
+        self.draft.guid("messageGuid", self.guids.of(Kind::Message, message));
         self.user_member("userGuid", sender);
         let reader = self.recipients(service, sender);
         // A message that may be taken back is neither read nor are its attachments purged.
@@ -216,22 +208,13 @@ impl Author {
         if voidable {
             self.may_void(event, service, at);
         } else if let Some(reader) = reader {
-            self.pending[group].unread.put(
-                Unread {
-                    message,
-                    service,
-                    reader,
-                },
-                &mut self.random,
-            );
+            self.pending[group].unread.put(Unread { message, service, reader }, &mut self.random);
         }
     }
 
     /// Adds the recipients to a message and returns one of them. Some are outside: they are counted, not named.
     fn recipients(&mut self, service: u32, sender: u32) -> Option<u32> {
-        let Service {
-            first_user, users, ..
-        } = *self.directory.service(service);
+        let Service { first_user, users, .. } = *self.directory.service(service);
         let wanted = match self.random.below(100) {
             0..70 => 1,
             70..88 => 2,
@@ -245,24 +228,17 @@ impl Author {
         if named > 0 {
             self.draft.name("recipientUserGuids");
             let mut separator = "[";
-            let circle = (start..users)
-                .chain(0..start)
-                .map(|at| first_user + at)
-                .filter(|user| *user != sender);
+            let circle = (start..users).chain(0..start).map(|at| first_user + at).filter(|user| *user != sender);
             for user in circle.take(index(named)) {
                 self.draft.raw(separator);
-                self.draft
-                    .bare_guid(self.guids.of(Kind::User, u64::from(user)));
+                self.draft.bare_guid(self.guids.of(Kind::User, u64::from(user)));
                 separator = ",";
                 reader = reader.or(Some(user));
             }
             self.draft.raw("]");
         }
         if outside > 0 || named == 0 || self.random.percent(70) {
-            self.draft.number(
-                "recipientCount",
-                if named == 0 { wanted } else { named + outside },
-            );
+            self.draft.number("recipientCount", if named == 0 { wanted } else { named + outside });
         }
         reader
     }
@@ -279,20 +255,12 @@ impl Author {
             let exponent: u64 = (0..4).map(|_| self.random.below(9 << 15)).sum();
             let size_bytes = power_of_two((8 << 16) + exponent);
             self.draft.raw(separator);
-            self.draft.guid(
-                "attachmentGuid",
-                self.guids.of(Kind::Attachment, attachment),
-            );
+            self.draft.guid("attachmentGuid", self.guids.of(Kind::Attachment, attachment));
             self.draft.number("sizeBytes", size_bytes);
             self.draft.raw("}");
             separator = ",{";
             if keep {
-                let stored = Stored {
-                    attachment,
-                    size_bytes,
-                    sent: at,
-                    service,
-                };
+                let stored = Stored { attachment, size_bytes, sent: at, service };
                 self.pending[group].stored.put(stored, &mut self.random);
             }
         }
@@ -307,8 +275,7 @@ impl Author {
             return false;
         }
         let event = self.start("message.retrieved", unread.service, at);
-        self.draft
-            .guid("messageGuid", self.guids.of(Kind::Message, unread.message));
+        self.draft.guid("messageGuid", self.guids.of(Kind::Message, unread.message));
         self.user_member("userGuid", unread.reader);
         self.draft.finish();
         if self.random.percent(1) {
@@ -324,10 +291,7 @@ impl Author {
             return false;
         };
         self.start("attachment.purged", stored.service, at);
-        self.draft.guid(
-            "attachmentGuid",
-            self.guids.of(Kind::Attachment, stored.attachment),
-        );
+        self.draft.guid("attachmentGuid", self.guids.of(Kind::Attachment, stored.attachment));
         self.draft.number("sizeBytes", stored.size_bytes);
         self.draft.finish();
         true
@@ -335,22 +299,16 @@ impl Author {
 
     fn may_void(&mut self, event: u64, service: u32, at: u64) {
         let group = self.directory.service(service).group;
-        self.pending[group]
-            .voidable
-            .put(Voidable { event, at, service }, &mut self.random);
+        self.pending[group].voidable.put(Voidable { event, at, service }, &mut self.random);
     }
 
     fn event_voided(&mut self, group: usize, at: u64) -> bool {
-        let Some(voided) = self.pending[group]
-            .voidable
-            .take(&mut self.random, |_| true)
-        else {
+        let Some(voided) = self.pending[group].voidable.take(&mut self.random, |_| true) else {
             return false;
         };
         self.start("event.voided", voided.service, at);
         self.draft.text("source", source_of(group));
-        self.draft
-            .guid("id", self.guids.of(Kind::Event, voided.event));
+        self.draft.guid("id", self.guids.of(Kind::Event, voided.event));
         self.draft.time("time", voided.at);
         self.draft.finish();
         true

@@ -24,19 +24,8 @@ const ZONE_SHARES: [usize; 12] = [3, 1, 3, 2, 3, 4, 0, 3, 1, 5, 2, 3];
 
 /// Load by local hour, and what is left of it at the weekend, in percent.
 const RHYTHMS: [([u64; 24], u64); 2] = [
-    (
-        [
-            1, 1, 1, 1, 1, 2, 8, 30, 75, 100, 100, 90, 60, 85, 100, 95, 80, 50, 20, 10, 6, 4, 2, 1,
-        ],
-        8,
-    ),
-    (
-        [
-            20, 15, 12, 10, 12, 20, 35, 55, 75, 85, 90, 90, 85, 85, 90, 85, 80, 70, 60, 55, 50, 45,
-            35, 25,
-        ],
-        70,
-    ),
+    ([1, 1, 1, 1, 1, 2, 8, 30, 75, 100, 100, 90, 60, 85, 100, 95, 80, 50, 20, 10, 6, 4, 2, 1], 8),
+    ([20, 15, 12, 10, 12, 20, 35, 55, 75, 85, 90, 90, 85, 85, 90, 85, 80, 70, 60, 55, 50, 45, 35, 25], 70),
 ];
 
 /// The group of a service whose hash this is; one in six works around the clock.
@@ -87,13 +76,7 @@ pub(super) struct Slots {
 
 impl Slots {
     /// `budget` events over `days` days from `first_day` (days since 1970); `weights` is each group's activity.
-    pub(super) fn new(
-        seed: u64,
-        first_day: u64,
-        days: u64,
-        weights: [u64; GROUPS],
-        budget: u64,
-    ) -> Self {
+    pub(super) fn new(seed: u64, first_day: u64, days: u64, weights: [u64; GROUPS], budget: u64) -> Self {
         let mut slots = Self {
             seed,
             random: Random::new(seed, 2),
@@ -108,9 +91,7 @@ impl Slots {
             in_hour: 0,
             next: None,
         };
-        slots.total = (slots.hour..slots.end_hour)
-            .map(|hour| slots.sums_of(hour)[GROUPS - 1])
-            .sum();
+        slots.total = (slots.hour..slots.end_hour).map(|hour| slots.sums_of(hour)[GROUPS - 1]).sum();
         slots.open_hour();
         slots.advance();
         slots
@@ -131,8 +112,7 @@ impl Slots {
             self.hour += 1;
             self.open_hour();
         }
-        let within = (u128::from(self.given) * u128::from(HOUR)
-            + u128::from(self.random.below(HOUR)))
+        let within = (u128::from(self.given) * u128::from(HOUR) + u128::from(self.random.below(HOUR)))
             / u128::from(self.in_hour);
         self.given += 1;
         self.next = Some(self.hour * HOUR + u64::try_from(within).unwrap_or(0));
@@ -187,11 +167,7 @@ mod tests {
             }
             assert_eq!(times.len() as u64, budget);
             assert!(times.is_sorted());
-            assert!(
-                times
-                    .iter()
-                    .all(|at| (20_000 * DAY..20_014 * DAY).contains(at))
-            );
+            assert!(times.iter().all(|at| (20_000 * DAY..20_014 * DAY).contains(at)));
         }
         // 2026-01-07 was a Wednesday, day 20,460; group 6 is offices at UTC+1.
         assert!(load(6, 20_460 * 24 + 9) > 20 * load(6, 20_460 * 24 + 2));

@@ -32,10 +32,7 @@ impl Status {
 
     /// Whether users can do anything there.
     fn is_open(self) -> bool {
-        !matches!(
-            self,
-            Self::Blocked | Self::AccountCancelled | Self::AccountSuspended
-        )
+        !matches!(self, Self::Blocked | Self::AccountCancelled | Self::AccountSuspended)
     }
 }
 
@@ -79,11 +76,7 @@ impl UserState {
     }
 
     pub(super) fn group_type(self) -> &'static str {
-        if self.0 & Self::GUEST == 0 {
-            "Professional"
-        } else {
-            "Guest"
-        }
+        if self.0 & Self::GUEST == 0 { "Professional" } else { "Guest" }
     }
 
     pub(super) fn registered(self) -> Self {
@@ -91,19 +84,11 @@ impl UserState {
     }
 
     pub(super) fn with_disabled(self, disabled: bool) -> Self {
-        Self(if disabled {
-            self.0 | Self::DISABLED
-        } else {
-            self.0 & !Self::DISABLED
-        })
+        Self(if disabled { self.0 | Self::DISABLED } else { self.0 & !Self::DISABLED })
     }
 
     pub(super) fn with_guest(self, guest: bool) -> Self {
-        Self(if guest {
-            self.0 | Self::GUEST
-        } else {
-            self.0 & !Self::GUEST
-        })
+        Self(if guest { self.0 | Self::GUEST } else { self.0 & !Self::GUEST })
     }
 
     pub(super) fn other_group_type(self) -> Self {
@@ -132,8 +117,7 @@ impl Directory {
         for number in 0..services {
             let group = group_of(mix(seed ^ mix(u64::from(number))));
             let activity_after = activity_before + activity(number);
-            let share = beyond_first * activity_after / all_activity
-                - beyond_first * activity_before / all_activity;
+            let share = beyond_first * activity_after / all_activity - beyond_first * activity_before / all_activity;
             activity_before = activity_after;
             let own = u32::from(number < users) + u32::try_from(share).unwrap_or(0);
             let late = days > 1 && number >= 10 && random.percent(18);
@@ -157,11 +141,7 @@ impl Directory {
             });
             first_user += own;
         }
-        Self {
-            services: list,
-            users: vec![UserState::ABSENT; index(u64::from(users))],
-            by_group,
-        }
+        Self { services: list, users: vec![UserState::ABSENT; index(u64::from(users))], by_group }
     }
 
     /// The sum of activity in each group.
@@ -233,8 +213,7 @@ impl Directory {
                 return Some(user);
             }
         }
-        (service.joined > 0 && self.user(service.first_user).is_active())
-            .then_some(service.first_user)
+        (service.joined > 0 && self.user(service.first_user).is_active()).then_some(service.first_user)
     }
 }
 
@@ -245,12 +224,7 @@ fn activity(number: u32) -> u64 {
 
 /// Established services are all announced in the first minutes.
 fn early_start(random: &mut Random, number: u32, first_day: u64) -> u64 {
-    first_day * DAY
-        + if number == 0 {
-            0
-        } else {
-            random.below(5 * 60_000)
-        }
+    first_day * DAY + if number == 0 { 0 } else { random.below(5 * 60_000) }
 }
 
 /// Others start on a later day, between nine and five where they are, as far as that is the same day in UTC.

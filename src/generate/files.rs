@@ -59,13 +59,7 @@ fn write_file(
     lines: &mut u64,
     progress: &mut dyn FnMut(u64),
 ) -> Result<()> {
-    write_lines(
-        stream,
-        limit,
-        &mut File::create(temporary)?,
-        lines,
-        progress,
-    )?;
+    write_lines(stream, limit, &mut File::create(temporary)?, lines, progress)?;
     refuse_existing(path)?;
     fs::rename(temporary, path)
 }
@@ -76,10 +70,7 @@ fn path_of(dir: &Path, number: u64) -> PathBuf {
 
 fn refuse_existing(path: &Path) -> Result<()> {
     if fs::exists(path)? {
-        return Err(Error::new(
-            ErrorKind::AlreadyExists,
-            format!("{} exists and is not overwritten", path.display()),
-        ));
+        return Err(Error::new(ErrorKind::AlreadyExists, format!("{} exists and is not overwritten", path.display())));
     }
     Ok(())
 }

@@ -60,28 +60,20 @@ impl Plan {
     /// The first day in days since 1970, or what is wrong with the plan.
     fn first_day(&self) -> Result<u64> {
         let invalid = |text: String| Err(Error::new(ErrorKind::InvalidInput, text));
-        for (what, value, most) in [
-            ("services", self.services, MAX_SERVICES),
-            ("users", self.users, MAX_USERS),
-            ("days", self.days, MAX_DAYS),
-        ] {
+        for (what, value, most) in
+            [("services", self.services, MAX_SERVICES), ("users", self.users, MAX_USERS), ("days", self.days, MAX_DAYS)]
+        {
             if value < 1 || value > most {
                 return invalid(format!("{what} must be between 1 and {most}, not {value}"));
             }
         }
         // The bounds are those of `ingest.earliest` and of years with four digits.
         let earliest = NaiveDate::from_ymd_opt(2000, 1, 1).unwrap_or_default();
-        let first = self
-            .end
-            .checked_sub_days(Days::new(u64::from(self.days) - 1))
-            .filter(|first| *first >= earliest);
+        let first = self.end.checked_sub_days(Days::new(u64::from(self.days) - 1)).filter(|first| *first >= earliest);
         let latest = NaiveDate::from_ymd_opt(9999, 12, 31).unwrap_or_default();
         match first.and_then(|first| u64::try_from(first.to_epoch_days()).ok()) {
             Some(first_day) if self.end <= latest => Ok(first_day),
-            _ => invalid(format!(
-                "{} days up to {} are not all between {earliest} and {latest}",
-                self.days, self.end
-            )),
+            _ => invalid(format!("{} days up to {} are not all between {earliest} and {latest}", self.days, self.end)),
         }
     }
 }

@@ -3,15 +3,14 @@
 use super::random::{index, mix};
 
 const FIRST_NAMES: [&str; 24] = [
-    "Adlen", "Brisu", "Corvi", "Dalmo", "Elvara", "Fenno", "Galwi", "Hestra", "Ivoru", "Jalme",
-    "Kestro", "Lumira", "Mavon", "Nelgu", "Orsila", "Pevro", "Quilda", "Ravosh", "Sennu",
-    "Tolvira", "Ulmar", "Veska", "Wenlo", "Yaldri",
+    "Adlen", "Brisu", "Corvi", "Dalmo", "Elvara", "Fenno", "Galwi", "Hestra", "Ivoru", "Jalme", "Kestro", "Lumira",
+    "Mavon", "Nelgu", "Orsila", "Pevro", "Quilda", "Ravosh", "Sennu", "Tolvira", "Ulmar", "Veska", "Wenlo", "Yaldri",
 ];
 
 const LAST_NAMES: [&str; 24] = [
-    "Abbrel", "Bortwin", "Caskell", "Dromvar", "Estoff", "Farnqua", "Gundril", "Holmask",
-    "Istvorn", "Jurrick", "Kelbost", "Lortham", "Mundrev", "Norquill", "Oskram", "Plentow",
-    "Quarvis", "Rumbolt", "Skelvig", "Trandor", "Umbrich", "Vostell", "Wurmlin", "Zelkorn",
+    "Abbrel", "Bortwin", "Caskell", "Dromvar", "Estoff", "Farnqua", "Gundril", "Holmask", "Istvorn", "Jurrick",
+    "Kelbost", "Lortham", "Mundrev", "Norquill", "Oskram", "Plentow", "Quarvis", "Rumbolt", "Skelvig", "Trandor",
+    "Umbrich", "Vostell", "Wurmlin", "Zelkorn",
 ];
 
 const FIRMS: [&str; 16] = [
@@ -48,21 +47,11 @@ const TRADES: [&str; 12] = [
     "Advisors",
 ];
 
-const CITIES: [&str; 8] = [
-    "Port Example",
-    "Sampleton",
-    "Mockford",
-    "New Placeholder",
-    "Testhaven",
-    "Fauxbridge",
-    "Dummingen",
-    "Lorem Falls",
-];
+const CITIES: [&str; 8] =
+    ["Port Example", "Sampleton", "Mockford", "New Placeholder", "Testhaven", "Fauxbridge", "Dummingen", "Lorem Falls"];
 
 /// The groups that a service sorts its users into.
-pub(super) const GROUP_NAMES: [&str; 6] = [
-    "Everyone", "Finance", "Legal", "Claims", "Support", "Partners",
-];
+pub(super) const GROUP_NAMES: [&str; 6] = ["Everyone", "Finance", "Legal", "Claims", "Support", "Partners"];
 
 /// What a user's client reports as its version.
 pub(super) const TOOLBAR_VERSIONS: [&str; 5] = ["6.4.112", "6.4.118", "6.5.3", "7.0.0", "7.0.21"];
@@ -81,11 +70,7 @@ pub(super) fn last_name(number: u64) -> &'static str {
 /// The name of a service, or of another organization by its number: unique, as the number is part of it.
 pub(super) fn organization(number: u32) -> String {
     let hash = mix(!u64::from(number));
-    format!(
-        "{} {} {number}",
-        choose(&FIRMS, hash),
-        choose(&TRADES, hash >> 32)
-    )
+    format!("{} {} {number}", choose(&FIRMS, hash), choose(&TRADES, hash >> 32))
 }
 
 /// The city that a service's company is in.

@@ -11,10 +11,7 @@ pub(super) struct Pool<T> {
 
 impl<T> Pool<T> {
     pub(super) fn new(capacity: usize) -> Self {
-        Self {
-            items: Vec::new(),
-            capacity,
-        }
+        Self { items: Vec::new(), capacity }
     }
 
     pub(super) fn put(&mut self, item: T, random: &mut Random) {

@@ -27,9 +27,7 @@ pub(super) struct Random {
 impl Random {
     /// A sequence of its own for each `purpose`, so that a draw added to one doesn't shift another.
     pub(super) fn new(seed: u64, purpose: u64) -> Self {
-        Self {
-            state: mix(mix(seed.wrapping_add(STEP)) ^ purpose.wrapping_mul(STEP)),
-        }
+        Self { state: mix(mix(seed.wrapping_add(STEP)) ^ purpose.wrapping_mul(STEP)) }
     }
 
     fn next(&mut self) -> u64 {
@@ -92,9 +90,7 @@ pub(super) struct Guids {
 
 impl Guids {
     pub(super) fn new(seed: u64) -> Self {
-        Self {
-            key: mix(seed ^ STEP),
-        }
+        Self { key: mix(seed ^ STEP) }
     }
 
     /// The GUID of the `number`th thing of a kind, in the form of a random (version 4) UUID.
@@ -102,7 +98,6 @@ impl Guids {
         let key = mix(self.key.wrapping_add(kind as u64));
         let high = mix(number.wrapping_mul(STEP) ^ key);
         let low = mix(high.wrapping_add(key));
-        Builder::from_random_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes())
-            .into_uuid()
+        Builder::from_random_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes()).into_uuid()
     }
 }

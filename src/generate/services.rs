@@ -12,41 +12,26 @@ impl Author {
     /// The first event of a service: its whole directory entry.
     pub(super) fn service_started(&mut self, service: u32, at: u64) {
         let number = u64::from(service);
-        let (status, established) = (
-            self.directory.service(service).status,
-            self.directory.service(service).established,
-        );
+        let (status, established) =
+            (self.directory.service(service).status, self.directory.service(service).established);
         let name = names::organization(service);
-        let created = if established {
-            at - self.random.between(20 * DAY, 1_500 * DAY)
-        } else {
-            at
-        };
+        let created = if established { at - self.random.between(20 * DAY, 1_500 * DAY) } else { at };
         self.start("service.updated", service, at);
         self.draft.text("name", &name);
         self.draft.text("status", status.name());
         self.draft.text("serviceCode", &format!("SC{number:06}"));
-        self.draft.text(
-            "referenceId",
-            &format!("REF-{:08}", mix(number ^ 2) % 100_000_000),
-        );
-        self.draft
-            .text("primaryDomain", &format!("tenant-{number}.example"));
+        self.draft.text("referenceId", &format!("REF-{:08}", mix(number ^ 2) % 100_000_000));
+        self.draft.text("primaryDomain", &format!("tenant-{number}.example"));
         self.draft.time("createdOn", created);
         if matches!(status, Status::TrialActive | Status::TrialExpired) {
             let days = if status == Status::TrialActive { 30 } else { 0 };
             self.draft.time("trialEndDate", at / DAY * DAY + days * DAY);
         }
-        self.draft
-            .number("initialTerm", self.random.pick(&[12, 12, 24, 36]));
+        self.draft.number("initialTerm", self.random.pick(&[12, 12, 24, 36]));
         self.sellers(number);
         let collection = mix(number ^ 5) % 4;
-        self.draft.guid(
-            "collectionGuid",
-            self.guids.of(Kind::Collection, collection),
-        );
-        self.draft
-            .text("collectionName", COLLECTIONS[index(collection)]);
+        self.draft.guid("collectionGuid", self.guids.of(Kind::Collection, collection));
+        self.draft.text("collectionName", COLLECTIONS[index(collection)]);
         self.contact(service);
         self.company(service, &name);
         self.draft.finish();
@@ -73,10 +58,7 @@ impl Author {
                 }
             }
             None if self.random.percent(60) => self.contact(service),
-            None => self.draft.text(
-                "referenceId",
-                &format!("REF-{:08}", self.random.below(100_000_000)),
-            ),
+            None => self.draft.text("referenceId", &format!("REF-{:08}", self.random.below(100_000_000))),
         }
         self.draft.finish();
         true
@@ -104,15 +86,11 @@ impl Author {
         let reseller = mix(service ^ 3) % resellers;
         let partner = reseller % (resellers / 6 + 1);
         if !mix(service ^ 4).is_multiple_of(4) {
-            self.draft
-                .guid("resellerGuid", self.guids.of(Kind::Reseller, reseller));
-            self.draft
-                .text("resellerName", &format!("Example Reseller {reseller}"));
+            self.draft.guid("resellerGuid", self.guids.of(Kind::Reseller, reseller));
+            self.draft.text("resellerName", &format!("Example Reseller {reseller}"));
         }
-        self.draft
-            .guid("partnerGuid", self.guids.of(Kind::Partner, partner));
-        self.draft
-            .text("partnerName", &format!("Example Partner {partner}"));
+        self.draft.guid("partnerGuid", self.guids.of(Kind::Partner, partner));
+        self.draft.text("partnerName", &format!("Example Partner {partner}"));
     }
 
     /// Adds a contact; its telephone number is one of those reserved for fiction.
@@ -122,12 +100,8 @@ impl Author {
         self.draft.name("contact");
         self.draft.raw("{");
         self.draft.text("name", &format!("{first} {last}"));
-        self.draft.text(
-            "email",
-            &format!("contact.{number}@tenant-{service}.example"),
-        );
-        self.draft
-            .text("phoneNumber", &format!("+1 555 01{:02}", number % 100));
+        self.draft.text("email", &format!("contact.{number}@tenant-{service}.example"));
+        self.draft.text("phoneNumber", &format!("+1 555 01{:02}", number % 100));
         self.draft.raw("}");
     }
 
@@ -136,15 +110,12 @@ impl Author {
         self.draft.name("company");
         self.draft.raw("{");
         self.draft.text("name", &format!("{name} Ltd"));
-        self.draft
-            .text("address", &format!("{} Sample Street", hash % 400 + 1));
+        self.draft.text("address", &format!("{} Sample Street", hash % 400 + 1));
         self.draft.text("city", names::city(service));
         self.draft.text("stateProvince", "Exampleshire");
-        self.draft
-            .text("postalCode", &format!("{:05}", hash % 100_000));
+        self.draft.text("postalCode", &format!("{:05}", hash % 100_000));
         self.draft.text("country", "Examplia");
-        self.draft
-            .text("website", &format!("https://www.tenant-{service}.example/"));
+        self.draft.text("website", &format!("https://www.tenant-{service}.example/"));
         self.draft.raw("}");
     }
 }

@@ -49,20 +49,13 @@ impl Stream {
         let copies = plan.events / 100 + u64::from(plan.events % 100 >= 50);
         let events = plan.events - copies;
         // With few events some services never appear, rather than appear without their first event.
-        let services =
-            u32::try_from((events / 2).clamp(1, u64::from(plan.services))).unwrap_or(plan.services);
+        let services = u32::try_from((events / 2).clamp(1, u64::from(plan.services))).unwrap_or(plan.services);
         let directory = Directory::new(plan.seed, services, plan.users, first_day, days);
         let steps = steps(plan.seed, &directory, events, (first_day + days) * DAY);
         let budget = events - steps.len() as u64;
         Self {
             random: Random::new(plan.seed, 4),
-            slots: Slots::new(
-                plan.seed,
-                first_day,
-                days,
-                directory.activity_of_groups(),
-                budget,
-            ),
+            slots: Slots::new(plan.seed, first_day, days, directory.activity_of_groups(), budget),
             author: Author::new(plan.seed, directory, budget, days),
             steps,
             held: BinaryHeap::new(),
@@ -82,8 +75,7 @@ impl Stream {
                 (step, slot) => step.or(slot),
             };
             let due = self.held.peek().map(|Reverse((due, ..))| *due);
-            if due.is_some_and(|due| self.held_bytes > HELD_BYTES || at.is_none_or(|at| due <= at))
-            {
+            if due.is_some_and(|due| self.held_bytes > HELD_BYTES || at.is_none_or(|at| due <= at)) {
                 return self.release(out);
             }
             let Some(at) = at else { return false };
@@ -102,8 +94,7 @@ impl Stream {
             if copied {
                 self.copies_left -= 1;
                 // From a minute to four hours after the first copy, short delays more often.
-                let delay =
-                    60_000 * power_of_two(self.random.below(8 << 16)) + self.random.below(60_000);
+                let delay = 60_000 * power_of_two(self.random.below(8 << 16)) + self.random.below(60_000);
                 self.hold(appears + delay);
             }
             if !late {

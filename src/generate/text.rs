@@ -15,11 +15,7 @@ pub(super) struct Draft {
 
 impl Draft {
     pub(super) fn new() -> Self {
-        Self {
-            bytes: Vec::with_capacity(4096),
-            day: 0,
-            date: *b"1970-01-01",
-        }
+        Self { bytes: Vec::with_capacity(4096), day: 0, date: *b"1970-01-01" }
     }
 
     /// The line, with its newline once it is finished.
@@ -108,8 +104,7 @@ impl Draft {
             self.day = at / DAY;
             self.date = date(self.day);
         }
-        let (hour, minute, second, milli) =
-            (at % DAY / HOUR, at / 60_000 % 60, at / 1000 % 60, at % 1000);
+        let (hour, minute, second, milli) = (at % DAY / HOUR, at / 60_000 % 60, at / 1000 % 60, at % 1000);
         let mut clock = *b"T00:00:00.000Z\"";
         for (place, value) in [(1, hour), (4, minute), (7, second), (11, milli % 100)] {
             clock[place] = digit(value / 10);
@@ -129,15 +124,8 @@ fn digit(value: u64) -> u8 {
 
 /// A day since 1970 as `YYYY-MM-DD`.
 fn date(day: u64) -> [u8; 10] {
-    let date = i32::try_from(day)
-        .ok()
-        .and_then(NaiveDate::from_epoch_days)
-        .unwrap_or_default();
-    let (year, month, day) = (
-        u64::from(date.year().unsigned_abs()),
-        u64::from(date.month()),
-        u64::from(date.day()),
-    );
+    let date = i32::try_from(day).ok().and_then(NaiveDate::from_epoch_days).unwrap_or_default();
+    let (year, month, day) = (u64::from(date.year().unsigned_abs()), u64::from(date.month()), u64::from(date.day()));
     let mut text = *b"0000-00-00";
     for (place, value) in [(0, year / 100), (2, year), (5, month), (8, day)] {
         text[place] = digit(value / 10);

@@ -19,8 +19,7 @@ impl Author {
         let Some(user) = self.directory.draw_active_user(service, &mut self.random) else {
             return self.first_user_registered(service, at);
         };
-        let joins = drawn < 78
-            && self.directory.service(service).joined < self.directory.service(service).users;
+        let joins = drawn < 78 && self.directory.service(service).joined < self.directory.service(service).users;
         match drawn {
             0..67 if joins => self.user_invited(service, user, at),
             67..78 if joins => self.user_registered_uninvited(service, at),
@@ -44,9 +43,7 @@ impl Author {
     }
 
     fn user_registered_uninvited(&mut self, service: u32, at: u64) {
-        let state = UserState::ABSENT
-            .registered()
-            .with_guest(self.random.percent(20));
+        let state = UserState::ABSENT.registered().with_guest(self.random.percent(20));
         if let Some(user) = self.directory.join(service, state) {
             self.user_registered(service, user, at, true);
         }
@@ -54,12 +51,10 @@ impl Author {
 
     /// An earlier invitation is accepted.
     fn invited_user_registered(&mut self, group: usize, at: u64) -> bool {
-        let Some((service, user)) = self.pending[group].invited.take(&mut self.random, |_| true)
-        else {
+        let Some((service, user)) = self.pending[group].invited.take(&mut self.random, |_| true) else {
             return false;
         };
-        self.directory
-            .set_user(user, self.directory.user(user).registered());
+        self.directory.set_user(user, self.directory.user(user).registered());
         let named = self.random.percent(50);
         self.user_registered(service, user, at, named);
         true
@@ -69,8 +64,7 @@ impl Author {
         self.start("user.registered", service, at);
         self.user_member("userGuid", user);
         if with_type {
-            self.draft
-                .text("groupType", self.directory.user(user).group_type());
+            self.draft.text("groupType", self.directory.user(user).group_type());
         }
         self.draft.finish();
     }
@@ -102,19 +96,13 @@ impl Author {
         // Some invitations are never accepted.
         if self.random.percent(88) {
             let group = self.directory.service(service).group;
-            self.pending[group]
-                .invited
-                .put((service, user), &mut self.random);
+            self.pending[group].invited.put((service, user), &mut self.random);
         }
     }
 
     fn group_changed(&mut self, service: u32, user: u32, at: u64) {
         let before = self.directory.user(user);
-        let state = if self.random.percent(60) {
-            before.other_group_type()
-        } else {
-            before
-        };
+        let state = if self.random.percent(60) { before.other_group_type() } else { before };
         self.directory.set_user(user, state);
         self.start("user.groupChanged", service, at);
         self.user_member("userGuid", user);
@@ -132,8 +120,7 @@ impl Author {
     }
 
     fn user_disabled(&mut self, service: u32, user: u32, at: u64) {
-        self.directory
-            .set_user(user, self.directory.user(user).with_disabled(true));
+        self.directory.set_user(user, self.directory.user(user).with_disabled(true));
         self.directory.service_mut(service).disabled += 1;
         self.start("user.disabled", service, at);
         self.user_member("userGuid", user);
@@ -141,21 +128,15 @@ impl Author {
         // The others have left for good.
         if self.random.percent(35) {
             let group = self.directory.service(service).group;
-            self.pending[group]
-                .disabled
-                .put((service, user), &mut self.random);
+            self.pending[group].disabled.put((service, user), &mut self.random);
         }
     }
 
     fn user_enabled(&mut self, group: usize, at: u64) -> bool {
-        let Some((service, user)) = self.pending[group]
-            .disabled
-            .take(&mut self.random, |_| true)
-        else {
+        let Some((service, user)) = self.pending[group].disabled.take(&mut self.random, |_| true) else {
             return false;
         };
-        self.directory
-            .set_user(user, self.directory.user(user).with_disabled(false));
+        self.directory.set_user(user, self.directory.user(user).with_disabled(false));
         self.directory.service_mut(service).disabled -= 1;
         self.start("user.enabled", service, at);
         self.user_member("userGuid", user);
@@ -173,16 +154,10 @@ impl Author {
                 self.draft.text("firstName", first);
                 self.draft.text("lastName", last);
             }
-            5..9 => self
-                .draft
-                .text("lastName", names::last_name(self.random.below(1_000))),
+            5..9 => self.draft.text("lastName", names::last_name(self.random.below(1_000))),
             _ => {
                 self.draft.name("isAlias");
-                self.draft.raw(if self.random.percent(70) {
-                    "true"
-                } else {
-                    "false"
-                });
+                self.draft.raw(if self.random.percent(70) { "true" } else { "false" });
             }
         }
         self.draft.finish();
@@ -191,12 +166,8 @@ impl Author {
     /// Adds one of the service's groups of users.
     fn group(&mut self, service: u32) {
         let group = u64::from(self.random.skewed(6));
-        self.draft
-            .text("groupName", names::GROUP_NAMES[index(group)]);
-        self.draft.guid(
-            "groupGuid",
-            self.guids.of(Kind::Group, u64::from(service) * 8 + group),
-        );
+        self.draft.text("groupName", names::GROUP_NAMES[index(group)]);
+        self.draft.guid("groupGuid", self.guids.of(Kind::Group, u64::from(service) * 8 + group));
     }
 
     /// Adds a user's address; the number keeps it unique.

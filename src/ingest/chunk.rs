@@ -1,16 +1,14 @@
 //! Decoding one piece of an input: every line of it becomes an event or a dead letter.
 
-use arrow_array::RecordBatch;
-
 use super::decode::{Decoder, Reason, Rejection};
 use super::lines::{KEPT_OF_LONG_LINE, Piece, PieceContent};
-use crate::event_log::BatchBuilder;
+use crate::event_log::PackedEvents;
 use crate::rollup::VoidMark;
 use crate::store::DeadLetter;
 
 /// A decoded piece. Its line numbers count from the piece's first line, which is 0.
 pub(super) struct Decoded {
-    pub events: RecordBatch,
+    pub events: PackedEvents,
     pub voids: Vec<VoidMark>,
     pub dead_letters: Vec<DeadLetter>,
     /// Lines, blank ones left out.
@@ -25,7 +23,7 @@ pub(super) struct Decoded {
 
 pub(super) fn decode(piece: &Piece, input: i64, decoder: &Decoder, max_line_bytes: usize) -> Decoded {
     let mut decoding = Decoding {
-        builder: BatchBuilder::default(),
+        events: PackedEvents::of_input(input),
         voids: Vec::new(),
         dead_letters: Vec::new(),
         lines: 0,
@@ -52,7 +50,7 @@ pub(super) fn decode(piece: &Piece, input: i64, decoder: &Decoder, max_line_byte
         }
     }
     Decoded {
-        events: decoding.builder.finish(),
+        events: decoding.events,
         voids: decoding.voids,
         dead_letters: decoding.dead_letters,
         lines: decoding.lines,
@@ -63,7 +61,7 @@ pub(super) fn decode(piece: &Piece, input: i64, decoder: &Decoder, max_line_byte
 }
 
 struct Decoding<'a> {
-    builder: BatchBuilder,
+    events: PackedEvents,
     voids: Vec<VoidMark>,
     dead_letters: Vec<DeadLetter>,
     lines: u64,
@@ -93,7 +91,7 @@ impl Decoding<'_> {
                         id: target.id.clone().into_owned(),
                     });
                 }
-                self.builder.push(&event, self.input, number);
+                self.events.push(&event, number);
             }
             Err(rejection) => self.dead_letters.push(DeadLetter {
                 input: self.input,

@@ -23,7 +23,11 @@ pub(super) struct Piece {
 pub(super) enum PieceContent {
     /// Lines with their endings; the text's last line may lack it.
     Lines(Vec<u8>),
-    LongLine { head: Vec<u8>, length: u64, hash: [u8; 32] },
+    LongLine {
+        head: Vec<u8>,
+        length: u64,
+        hash: [u8; 32],
+    },
 }
 
 /// Cuts a reader's text into pieces.
@@ -107,7 +111,8 @@ impl Pieces {
                 let line_ending = u64::from(newline.is_some());
                 // The carriage return of a CRLF is part of the ending; the hash is that of what was hashed.
                 let content_length = length - u64::from(newline.is_some() && last == b'\r');
-                let content = PieceContent::LongLine { head, length: content_length, hash: *hasher.finalize().as_bytes() };
+                let content =
+                    PieceContent::LongLine { head, length: content_length, hash: *hasher.finalize().as_bytes() };
                 return Ok(self.piece(length + line_ending, content));
             }
             bytes.clear();
@@ -134,7 +139,9 @@ mod tests {
         let long = "x".repeat(5 << 20);
         let text = format!("first\n{long}\nlast");
         let pieces = pieces(text.as_bytes(), 1 << 20);
-        let PieceContent::LongLine { head, length, hash } = &pieces[1].content else { panic!("{:?}", pieces[1].offset) };
+        let PieceContent::LongLine { head, length, hash } = &pieces[1].content else {
+            panic!("{:?}", pieces[1].offset)
+        };
         assert_eq!((head.len(), *length), (KEPT_OF_LONG_LINE, 5 << 20));
         assert_eq!(*hash, *blake3::hash(long.as_bytes()).as_bytes());
         assert!(matches!(&pieces[2].content, PieceContent::Lines(lines) if lines == b"last"));
@@ -160,7 +167,9 @@ mod tests {
             }
         }
         let mut pieces = Pieces::new(Box::new(Breaks(Cursor::new(b"one\ntwo\nthr"))), 0, 100);
-        assert!(matches!(pieces.next().unwrap().unwrap().content, PieceContent::Lines(lines) if lines == b"one\ntwo\n"));
+        assert!(
+            matches!(pieces.next().unwrap().unwrap().content, PieceContent::Lines(lines) if lines == b"one\ntwo\n")
+        );
         assert!(pieces.next().is_err());
         assert!(pieces.next().unwrap().is_none());
     }

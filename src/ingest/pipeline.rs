@@ -1,12 +1,8 @@
 //! The pipeline: pieces are read while others are decoded, decoded events gather into a batch, and a full batch becomes
 //! segments and one commit. Synchronous: it runs on the rayon pool, and the commit is handed in.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::Int64Type;
-use arrow_array::{ArrayRef, PrimitiveArray, RecordBatch};
 use rayon::prelude::*;
 use thiserror::Error;
 
@@ -14,7 +10,7 @@ use super::chunk::{self, Decoded};
 use super::decode::Decoder;
 use super::lines::{Piece, Pieces};
 use super::source::Source;
-use crate::event_log::{self, EventLogDir, EventLogError};
+use crate::event_log::{self, EventLogDir, EventLogError, PackedEvents};
 use crate::store::{Input, InputState, LogCommit, StoreError};
 
 /// A batch is committed when it holds so many bytes of input, however few events these are.
@@ -78,7 +74,7 @@ pub struct Pipeline<'a> {
 /// What is decoded but not committed yet.
 #[derive(Default)]
 struct Batch {
-    events: Vec<RecordBatch>,
+    events: Vec<PackedEvents>,
     rows: usize,
     bytes: usize,
     commit: LogCommit,
@@ -182,7 +178,9 @@ fn next_group(pieces: &mut Pieces, at_once: usize) -> (Vec<Piece>, Option<std::i
 
 impl Batch {
     fn is_full(&self, events_per_commit: usize) -> bool {
-        self.rows >= events_per_commit || self.bytes >= BYTES_PER_COMMIT || self.commit.inputs.len() >= INPUTS_PER_COMMIT
+        self.rows >= events_per_commit
+            || self.bytes >= BYTES_PER_COMMIT
+            || self.commit.inputs.len() >= INPUTS_PER_COMMIT
     }
 
     /// Adds a decoded piece, whose lines follow those that were read of the input before.
@@ -192,14 +190,15 @@ impl Batch {
             letter.line += first_line;
         }
         input.lines += piece.lines;
-        input.accepted += piece.events.num_rows() as u64;
+        input.accepted += piece.events.len() as u64;
         input.rejected += piece.dead_letters.len() as u64;
         input.next_line += piece.physical_lines;
         input.next_offset = piece.end;
-        self.rows += piece.events.num_rows();
+        self.rows += piece.events.len();
         self.bytes += piece.bytes;
-        if piece.events.num_rows() > 0 {
-            self.events.push(renumbered(&piece.events, first_line));
+        if !piece.events.is_empty() {
+            piece.events.set_first_line(first_line);
+            self.events.push(piece.events);
         }
         self.commit.dead_letters.append(&mut piece.dead_letters);
         self.commit.voids.append(&mut piece.voids);
@@ -212,14 +211,4 @@ impl Batch {
             _ => self.commit.inputs.push(input.clone()),
         }
     }
-}
-
-/// The batch with `first_line` added to the numbers of its lines, which are its last column.
-fn renumbered(batch: &RecordBatch, first_line: u64) -> RecordBatch {
-    let mut columns = batch.columns().to_vec();
-    let lines: &PrimitiveArray<Int64Type> = columns[columns.len() - 1].as_primitive();
-    let renumbered: PrimitiveArray<Int64Type> = lines.unary(|line| line + first_line.cast_signed());
-    let last = columns.len() - 1;
-    columns[last] = Arc::new(renumbered) as ArrayRef;
-    RecordBatch::try_new(batch.schema(), columns).expect("only the lines' values changed")
 }

@@ -47,6 +47,7 @@ pub(super) fn draw(service: &ServiceToDraw, rules: &DrawRules) -> ServiceRows {
     ServiceRows {
         service: service.service,
         first_day: service.first_day,
+        begins_later: service.rows_from.is_some_and(|from| service.first_day.is_none_or(|first| from < first)),
         through: rules.today,
         rows: fated.collect(),
         closings,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::ingest::{decoder, ingest};
+use super::ingest::{Wanted, decoder, ingest};
 use super::{IngestReport, Installation, Run};
 use crate::ingest::source::Source;
 use crate::store::InputKind;
@@ -44,7 +44,7 @@ pub async fn import_services(installation: &Installation, run: &Run, file: &Path
     let mut events = tempfile_in(&installation.data_dir)?;
     events.1.write_all(lines.as_bytes())?;
     let source = crate::ingest::source::FileSource::find(&events.0, InputKind::Import)?;
-    let report = ingest(installation, run, vec![Source::File(source)]).await;
+    let report = ingest(installation, run, Wanted::Sources(vec![Source::File(source)])).await;
     std::fs::remove_file(&events.0)?;
     report
 }
@@ -76,7 +76,10 @@ fn csv(text: &str) -> Vec<Entry> {
             let mut entry = Map::new();
             for (header, cell) in headers.iter().zip(&record).filter(|(_, cell)| !cell.is_empty()) {
                 let value = match header {
-                    "initialTerm" => cell.parse::<u64>().map(Value::from).map_err(|_| format!("initialTerm is '{cell}'; expected an integer"))?,
+                    "initialTerm" => cell
+                        .parse::<u64>()
+                        .map(Value::from)
+                        .map_err(|_| format!("initialTerm is '{cell}'; expected an integer"))?,
                     _ => Value::from(cell),
                 };
                 match header.split_once('.') {
@@ -108,7 +111,9 @@ mod tests {
     #[test]
     fn csv_and_ndjson_make_the_same_entries() {
         let from_csv = csv("serviceGuid,name,initialTerm,contact.name,status\n1,\"Acme, Inc\",12,Ann,\n");
-        let from_ndjson = ndjson("{\"serviceGuid\":\"1\",\"name\":\"Acme, Inc\",\"initialTerm\":12,\"contact\":{\"name\":\"Ann\"}}\n\n");
+        let from_ndjson = ndjson(
+            "{\"serviceGuid\":\"1\",\"name\":\"Acme, Inc\",\"initialTerm\":12,\"contact\":{\"name\":\"Ann\"}}\n\n",
+        );
         assert_eq!(from_csv, from_ndjson);
     }
 }

@@ -1,6 +1,7 @@
 //! Ingest: everything that the sources hold goes into the event log, and what that touched is rolled up.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -27,18 +28,36 @@ pub struct IngestReport {
     pub failed: Vec<(String, std::io::Error)>,
 }
 
-/// Reads these sources into the event log and rolls up what is dirty then.
+/// What to ingest.
+#[derive(Debug)]
+pub enum Wanted {
+    Sources(Vec<Source>),
+    /// Every whole file of the inbox.
+    Inbox,
+}
+
+/// Reads what is wanted into the event log and rolls up what is dirty then.
 ///
 /// # Errors
 /// When the lease can't be had, writing fails, or the run was interrupted. Inputs that can't be read are in the report.
-pub async fn ingest(installation: &Installation, run: &Run, sources: Vec<Source>) -> anyhow::Result<IngestReport> {
+pub async fn ingest(installation: &Installation, run: &Run, wanted: Wanted) -> anyhow::Result<IngestReport> {
     let lease = installation.lease(run).await?;
+    let sources = match wanted {
+        Wanted::Sources(sources) => sources,
+        // Only whoever holds the lease may look: another writer would take the same files.
+        Wanted::Inbox => inbox_sources(installation).await?,
+    };
     let readings = readings(installation, sources).await?;
     let files = readings.len();
-    let summary = read(installation, run, &lease, readings).await?;
+    let summary = read(installation, run, &lease, readings).await.inspect_err(|_| {
+        installation.is_clean.store(false, Ordering::Relaxed);
+    })?;
     let rolled_up = rollup_leased(installation, run, &lease).await?;
     // A run without inputs has an empty ledger, not everybody's.
-    let ledger = if summary.inputs.is_empty() { Ledger::default() } else { installation.store.ledger(Some(&summary.inputs)).await? };
+    let ledger = match summary.inputs.as_slice() {
+        [] => Ledger::default(),
+        inputs => installation.store.ledger(Some(inputs)).await?,
+    };
     Ok(IngestReport {
         files,
         lines: ledger.lines,
@@ -50,21 +69,37 @@ pub async fn ingest(installation: &Installation, run: &Run, sources: Vec<Source>
     })
 }
 
-/// The files of the inbox that are whole. Those that were committed before, by a run that was cut short afterwards, are put
-/// away; those that could not be read, and did not change since, are left alone.
+/// Whether there is anything in the inbox to be taken. With `settled`, files that were written in place a moment ago are
+/// given the time to show whether they still grow.
 ///
 /// # Errors
 /// When the inbox can't be read.
-pub async fn inbox_sources(installation: &Installation) -> anyhow::Result<Vec<Source>> {
+pub async fn inbox_holds_files(installation: &Installation, settled: bool) -> anyhow::Result<bool> {
+    let found = look(installation)?;
+    if settled && !found.waiting.is_empty() {
+        tokio::time::sleep(inbox::QUIET).await;
+        return Ok(!look(installation)?.ready.is_empty());
+    }
+    Ok(!found.ready.is_empty())
+}
+
+fn look(installation: &Installation) -> anyhow::Result<inbox::Found> {
     let dir = &installation.config.ingest.inbox;
-    let found = inbox::look(dir).with_context(|| format!("cannot look through the inbox {}", dir.display()))?;
+    inbox::look(dir).with_context(|| format!("cannot look through the inbox {}", dir.display()))
+}
+
+/// The files of the inbox that are whole. Those that were committed before, by a run that was cut short afterwards, are put
+/// away; those that could not be read, and did not change since, are left alone.
+async fn inbox_sources(installation: &Installation) -> anyhow::Result<Vec<Source>> {
+    let found = look(installation)?;
     for path in &found.waiting {
         tracing::debug!(path = %path.display(), "the file is still growing, or its last line lacks its end");
     }
     let mut sources = Vec::new();
     for file in found.ready {
         let source = Source::File(file);
-        let before = installation.store.last_reading(&source.name(), source.kind(), &source.signature().unwrap_or_default()).await?;
+        let signature = source.signature().unwrap_or_default();
+        let before = installation.store.last_reading(&source.name(), source.kind(), &signature).await?;
         match before.map(|input| input.state) {
             Some(InputState::Done) => put_away(installation, &source),
             Some(InputState::Failed) => {
@@ -74,17 +109,6 @@ pub async fn inbox_sources(installation: &Installation) -> anyhow::Result<Vec<So
         }
     }
     Ok(sources)
-}
-
-/// The inbox's files for a command that runs once: files that were written in place a moment ago are looked at again.
-///
-/// # Errors
-/// When the inbox can't be read.
-pub async fn settled_inbox_sources(installation: &Installation) -> anyhow::Result<Vec<Source>> {
-    if !inbox::look(&installation.config.ingest.inbox)?.waiting.is_empty() {
-        tokio::time::sleep(inbox::QUIET).await;
-    }
-    inbox_sources(installation).await
 }
 
 /// Gives each source its number in the ledger. A file whose reading was cut short goes on where that stopped.

@@ -16,7 +16,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use thiserror::Error;
 
 pub use import::{ImportError, import_services};
-pub use ingest::{IngestReport, inbox_sources, ingest, settled_inbox_sources};
+pub use ingest::{IngestReport, Wanted, inbox_holds_files, ingest};
 pub use replay::{ReplayReport, replay};
 pub use rollup::{RollupReport, rollup};
 
@@ -36,6 +36,8 @@ pub struct Installation {
     pub store: Store,
     pub log: EventLogDir,
     threads: Arc<ThreadPool>,
+    /// Whether what an earlier writer left behind has been set aside.
+    is_clean: Arc<AtomicBool>,
 }
 
 /// How a command wants its jobs run.
@@ -51,7 +53,9 @@ pub struct Run {
 
 #[derive(Debug, Error)]
 pub enum JobError {
-    #[error("the rows of this installation are in {stored}, but reporting.timezone is {configured}; set it back to {stored}, or ingest the events into a new --data-dir")]
+    #[error(
+        "the rows of this installation are in {stored}, but reporting.timezone is {configured}; set it back to {stored}, or ingest the events into a new --data-dir"
+    )]
     OtherZone { stored: String, configured: String },
     #[error("interrupted; what was committed is kept, and the same command goes on from there")]
     Interrupted,
@@ -65,7 +69,8 @@ impl Installation {
     /// # Errors
     /// When its directory or database can't be opened, or its rows are in another time zone.
     pub async fn open(data_dir: &Path, config: Config, clock: Clock) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(data_dir).with_context(|| format!("cannot create the data directory {}", data_dir.display()))?;
+        std::fs::create_dir_all(data_dir)
+            .with_context(|| format!("cannot create the data directory {}", data_dir.display()))?;
         let store = Store::open(&config.store.path).await?;
         let configured = config.reporting.timezone.name();
         let stored = store.settle_zone(configured).await?;
@@ -84,6 +89,7 @@ impl Installation {
             clock,
             store,
             threads: Arc::new(threads),
+            is_clean: Arc::default(),
         })
     }
 
@@ -98,15 +104,18 @@ impl Installation {
         self.config.reporting.timezone.day_of(self.now())
     }
 
-    /// Takes the lease, and sets aside what an earlier writer left behind unfinished.
+    /// Takes the lease. The first time, and after a failure, what was left behind unfinished is set aside.
     ///
     /// # Errors
     /// When somebody else holds it for longer than the run waits.
     pub async fn lease(&self, run: &Run) -> anyhow::Result<Lease> {
         let lock_file = self.data_dir.join("writer.lock");
         let lease = self.store.lease(&lock_file, run.purpose, self.now(), run.wait).await.map_err(JobError::Lease)?;
-        for orphan in self.log.clean_up(&self.store.live_paths().await?)? {
-            tracing::warn!(path = %orphan.display(), "moved aside a segment that the catalog does not know");
+        if !self.is_clean.load(Ordering::Relaxed) {
+            for orphan in self.log.clean_up(&self.store.live_paths().await?)? {
+                tracing::warn!(path = %orphan.display(), "moved aside a segment that the catalog does not know");
+            }
+            self.is_clean.store(true, Ordering::Relaxed);
         }
         Ok(lease)
     }

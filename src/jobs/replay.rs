@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::ingest::decoder;
 use super::rollup::rollup_leased;
 use super::{Installation, Run};
-use crate::event_log::{self, BatchBuilder};
+use crate::event_log::{self, PackedEvents};
 use crate::ingest::decode::Reason;
 use crate::rollup::VoidMark;
 use crate::store::{LogCommit, StoredDeadLetter};
@@ -39,12 +39,16 @@ pub async fn replay(installation: &Installation, run: &Run, reason: Option<Reaso
         let letters = installation.store.dead_letters(reason, after, LETTERS_TOGETHER).await?;
         let Some(last) = letters.last() else { break };
         after = last.id;
-        let mut builder = BatchBuilder::default();
+        let mut packs = Vec::new();
         let mut commit = LogCommit::default();
         // Of a line that was too long only the beginning was kept.
-        for StoredDeadLetter { id, letter, .. } in letters.iter().filter(|letter| letter.letter.rejection.reason != Reason::LineTooLong) {
+        for StoredDeadLetter { id, letter, .. } in
+            letters.iter().filter(|letter| letter.letter.rejection.reason != Reason::LineTooLong)
+        {
             let Ok(event) = decoder.decode(&letter.content) else { continue };
-            builder.push(&event, letter.input, letter.line);
+            let mut pack = PackedEvents::of_input(letter.input);
+            pack.push(&event, letter.line);
+            packs.push(pack);
             commit.replayed.push(*id);
             commit.voids.extend(event.data.voided.as_ref().map(|target| VoidMark {
                 service: event.service,
@@ -58,11 +62,14 @@ pub async fn replay(installation: &Installation, run: &Run, reason: Option<Reaso
         if commit.replayed.is_empty() {
             continue;
         }
-        let (log, batch) = (installation.log.clone(), [builder.finish()]);
+        let log = installation.log.clone();
         commit.segments = installation
             .on_threads(move || {
-                let prepared = event_log::prepare(&batch);
-                prepared.par_iter().map(|segment| event_log::write(&log, &batch, segment)).collect::<Result<Vec<_>, _>>()
+                let prepared = event_log::prepare(&packs);
+                prepared
+                    .par_iter()
+                    .map(|segment| event_log::write(&log, &packs, segment))
+                    .collect::<Result<Vec<_>, _>>()
             })
             .await??;
         installation.store.commit_log(&lease, &commit, installation.now()).await?;

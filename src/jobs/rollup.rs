@@ -39,7 +39,11 @@ pub async fn rollup(installation: &Installation, run: &Run) -> anyhow::Result<Ro
     rollup_leased(installation, run, &lease).await
 }
 
-pub(super) async fn rollup_leased(installation: &Installation, run: &Run, lease: &Lease) -> anyhow::Result<RollupReport> {
+pub(super) async fn rollup_leased(
+    installation: &Installation,
+    run: &Run,
+    lease: &Lease,
+) -> anyhow::Result<RollupReport> {
     let (now, today) = (installation.now(), installation.today());
     installation.store.advance_states(lease, today, now).await?;
     let reader = Arc::new(SegmentReader::new(installation.log.clone()));

@@ -187,9 +187,9 @@ impl FromStr for Zone {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self).map_err(|_| {
-            format!("'{text}' is not a time zone; expected an IANA name such as UTC or America/New_York")
-        })
+        text.parse()
+            .map(Self)
+            .map_err(|_| format!("'{text}' is not a time zone; expected an IANA name such as UTC or America/New_York"))
     }
 }
 

@@ -2,18 +2,22 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Instant, Patch};
 
 /// One valid event. Text is borrowed from the input line wherever the line spells it without escapes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event<'a> {
     pub service: Uuid,
     pub time: Instant,
+    #[serde(borrow)]
     pub source: Cow<'a, str>,
+    #[serde(borrow)]
     pub id: Cow<'a, str>,
     pub event_type: EventType,
+    #[serde(borrow)]
     pub data: EventData<'a>,
 }
 
@@ -21,7 +25,7 @@ pub struct Event<'a> {
 macro_rules! names {
     ($(#[$doc:meta])* $type:ident { $($variant:ident = $name:literal),* $(,)? }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         #[repr(u8)]
         pub enum $type { $($variant),* }
 
@@ -79,7 +83,7 @@ names! {
 
 /// The known members of `data`, of all types side by side, as the event log's columns are. Which of them a type has, and
 /// which it must have, [`EventType::members`] tells.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EventData<'a> {
     pub message_guid: Option<Uuid>,
     pub user_guid: Option<Uuid>,
@@ -100,20 +104,23 @@ pub struct EventData<'a> {
     pub invited_by_user_guid: Option<Uuid>,
     pub invited_by_email_address: Option<Cow<'a, str>>,
     pub toolbar_version: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     pub voided: Option<VoidTarget<'a>>,
     pub patch: Option<Patch>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     pub attachment_guid: Uuid,
     pub size_bytes: u64,
 }
 
 /// The event that an `event.voided` takes back, within the void's own service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VoidTarget<'a> {
+    #[serde(borrow)]
     pub source: Cow<'a, str>,
+    #[serde(borrow)]
     pub id: Cow<'a, str>,
     pub time: Instant,
 }
@@ -212,53 +219,77 @@ impl EventType {
     #[must_use]
     pub const fn members(self) -> &'static [MemberRule] {
         match self {
-            Self::MessageSent => const { &[
-                optional("attachments", Member::Attachments),
-                MESSAGE,
-                optional("recipientCount", Member::RecipientCount),
-                optional("recipientUserGuids", Member::RecipientUserGuids),
-                USER,
-            ] },
+            Self::MessageSent => {
+                const {
+                    &[
+                        optional("attachments", Member::Attachments),
+                        MESSAGE,
+                        optional("recipientCount", Member::RecipientCount),
+                        optional("recipientUserGuids", Member::RecipientUserGuids),
+                        USER,
+                    ]
+                }
+            }
             Self::MessageRetrieved => const { &[MESSAGE, USER] },
             Self::AttachmentPurged => PURGED,
-            Self::FeatureUsed => const { &[
-                required("feature", Member::Feature),
-                optional("quantity", Member::Quantity),
-                optional("userGuid", Member::UserGuid),
-            ] },
-            Self::UserInvited => const { &[
-                optional("emailAddress", Member::EmailAddress),
-                optional("firstName", Member::FirstName),
-                optional("groupGuid", Member::GroupGuid),
-                optional("groupName", Member::GroupName),
-                required("groupType", Member::GroupType),
-                optional("invitedByEmailAddress", Member::InvitedByEmailAddress),
-                optional("invitedByUserGuid", Member::InvitedByUserGuid),
-                optional("lastName", Member::LastName),
-                USER,
-            ] },
+            Self::FeatureUsed => {
+                const {
+                    &[
+                        required("feature", Member::Feature),
+                        optional("quantity", Member::Quantity),
+                        optional("userGuid", Member::UserGuid),
+                    ]
+                }
+            }
+            Self::UserInvited => {
+                const {
+                    &[
+                        optional("emailAddress", Member::EmailAddress),
+                        optional("firstName", Member::FirstName),
+                        optional("groupGuid", Member::GroupGuid),
+                        optional("groupName", Member::GroupName),
+                        required("groupType", Member::GroupType),
+                        optional("invitedByEmailAddress", Member::InvitedByEmailAddress),
+                        optional("invitedByUserGuid", Member::InvitedByUserGuid),
+                        optional("lastName", Member::LastName),
+                        USER,
+                    ]
+                }
+            }
             Self::UserRegistered => const { &[optional("groupType", Member::GroupType), USER] },
-            Self::UserGroupChanged => const { &[
-                optional("groupGuid", Member::GroupGuid),
-                optional("groupName", Member::GroupName),
-                required("groupType", Member::GroupType),
-                USER,
-            ] },
+            Self::UserGroupChanged => {
+                const {
+                    &[
+                        optional("groupGuid", Member::GroupGuid),
+                        optional("groupName", Member::GroupName),
+                        required("groupType", Member::GroupType),
+                        USER,
+                    ]
+                }
+            }
             Self::UserDisabled | Self::UserEnabled => const { &[USER] },
             Self::UserLoggedIn => const { &[optional("toolbarVersion", Member::ToolbarVersion), USER] },
-            Self::UserUpdated => const { &[
-                optional("emailAddress", Member::EmailAddress),
-                optional("firstName", Member::FirstName),
-                optional("isAlias", Member::IsAlias),
-                optional("lastName", Member::LastName),
-                USER,
-            ] },
+            Self::UserUpdated => {
+                const {
+                    &[
+                        optional("emailAddress", Member::EmailAddress),
+                        optional("firstName", Member::FirstName),
+                        optional("isAlias", Member::IsAlias),
+                        optional("lastName", Member::LastName),
+                        USER,
+                    ]
+                }
+            }
             Self::ServiceUpdated => &[],
-            Self::EventVoided => const { &[
-                required("id", Member::VoidedId),
-                required("source", Member::VoidedSource),
-                required("time", Member::VoidedTime),
-            ] },
+            Self::EventVoided => {
+                const {
+                    &[
+                        required("id", Member::VoidedId),
+                        required("source", Member::VoidedSource),
+                        required("time", Member::VoidedTime),
+                    ]
+                }
+            }
         }
     }
 

@@ -16,4 +16,4 @@ pub use event::{
 pub use identity::IdentityHash;
 pub use instant::Instant;
 pub use service::{Company, Contact, Patch, Service, ServiceStatus};
-pub use usage::{Gauges, Numbers, RowState, UsageRow, FEATURES, USER_CLASSES, UserClass};
+pub use usage::{FEATURES, Gauges, Numbers, RowState, USER_CLASSES, UsageRow, UserClass};

@@ -30,7 +30,7 @@ impl ServiceStatus {
 
 /// A validated merge patch of a service's directory entry: the known members only, in canonical form (JCS). A member that
 /// is `null` is kept, for it clears.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Patch(String);
 
 impl Patch {
@@ -183,6 +183,9 @@ mod tests {
         assert_eq!(service.name, None);
         assert_eq!(service.status(), ServiceStatus::Blocked);
         let contact = service.contact.unwrap();
-        assert_eq!((contact.name.as_deref(), contact.email, contact.phone_number.as_deref()), (Some("Ann"), None, Some("1")));
+        assert_eq!(
+            (contact.name.as_deref(), contact.email, contact.phone_number.as_deref()),
+            (Some("Ann"), None, Some("1"))
+        );
     }
 }

@@ -103,4 +103,6 @@ pub struct UsageRow {
     pub revision: i64,
     pub state: RowState,
     pub computed_at: Instant,
+    /// When an open or settling row becomes closed.
+    pub closes_at: Instant,
 }

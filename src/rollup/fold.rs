@@ -86,7 +86,8 @@ fn stored_rows(
     }
     let distinct = distinct_contents(rows, slices, &tied, inputs)?;
     for service in &mut services {
-        *service = service.iter().flat_map(|first| distinct.get(first).cloned().unwrap_or_else(|| vec![*first])).collect();
+        *service =
+            service.iter().flat_map(|first| distinct.get(first).cloned().unwrap_or_else(|| vec![*first])).collect();
     }
     Ok(services)
 }
@@ -227,7 +228,8 @@ impl<'a> Fold<'a> {
         let partition = self.partition;
         let users = users(partition, &mut self.user_events);
         let service_day = |(day, facts)| ServiceDay { day, partition, facts };
-        let services = self.facts.into_iter().map(|(service, days)| (service, days.into_iter().map(service_day).collect()));
+        let services =
+            self.facts.into_iter().map(|(service, days)| (service, days.into_iter().map(service_day).collect()));
         for patches in self.patches.values_mut() {
             patches.sort_by(|a, b| (a.time, &a.source, &a.id).cmp(&(b.time, &b.source, &b.id)));
         }

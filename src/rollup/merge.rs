@@ -53,11 +53,7 @@ pub fn merge_users(
 /// The months whose facts must be at hand: those that the partitions reach into, for every service that they name, and
 /// those in which users change class. `local_days` tells which days of the reporting zone a partition reaches into.
 #[must_use]
-pub fn months_of(
-    partitions: &Partitions,
-    moves: &ClassMoves,
-    local_days: impl Fn(Day) -> Vec<Day>,
-) -> Vec<MonthKey> {
+pub fn months_of(partitions: &Partitions, moves: &ClassMoves, local_days: impl Fn(Day) -> Vec<Day>) -> Vec<MonthKey> {
     let mut keys: BTreeSet<MonthKey> = moves.keys().map(|(service, day)| (*service, day.month())).collect();
     for (partition, facts) in partitions {
         let months: BTreeSet<Day> = local_days(*partition).into_iter().map(Day::month).collect();
@@ -105,6 +101,7 @@ pub fn merge_months(
         *changed = true;
         mark(*service, *day);
     }
-    merged.months = months.into_iter().filter(|(_, (_, changed))| *changed).map(|(key, (month, _))| (key, month)).collect();
+    merged.months =
+        months.into_iter().filter(|(_, (_, changed))| *changed).map(|(key, (month, _))| (key, month)).collect();
     merged
 }

@@ -13,9 +13,7 @@ mod users;
 
 pub use facts::{DayFacts, InputCounts, PartitionFacts, PatchEvent, ServiceDay, VoidMark};
 pub use fold::{FoldRules, PartitionTask, fold_partition};
-pub use merge::{
-    ClassMoves, MergedMonths, MonthKey, UserKey, merge_months, merge_users, months_of, users_of,
-};
+pub use merge::{ClassMoves, MergedMonths, MonthKey, UserKey, merge_months, merge_users, months_of, users_of};
 pub use months::MonthFacts;
 pub use rows::{DraftRow, draft_rows};
 pub use users::{UserDay, UserHistory, class_moves};

@@ -66,7 +66,8 @@ impl MonthFacts {
     /// How a day changes the gauges.
     #[must_use]
     pub fn change_on(&self, day: Day) -> Gauges {
-        let users = self.moves.binary_search_by_key(&day, |(day, _)| *day).map_or([0; USER_CLASSES], |at| self.moves[at].1);
+        let users =
+            self.moves.binary_search_by_key(&day, |(day, _)| *day).map_or([0; USER_CLASSES], |at| self.moves[at].1);
         Gauges { users, storage: self.on(day).storage }
     }
 

@@ -92,11 +92,7 @@ impl Rows {
 
     /// By source, then id, byte by byte.
     pub fn compare_identity(&self, a: &Row, b: &Row) -> Ordering {
-        if a.source == b.source {
-            self.id(a).cmp(self.id(b))
-        } else {
-            self.source(a).cmp(self.source(b))
-        }
+        if a.source == b.source { self.id(a).cmp(self.id(b)) } else { self.source(a).cmp(self.source(b)) }
     }
 
     /// The ranges of rows that share a service.

@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn moves_cancel_when_a_history_is_taken_back() {
-        let history = history(&[(1, EventType::UserInvited, Some(GroupType::Guest)), (9, EventType::UserRegistered, None)]);
+        let history =
+            history(&[(1, EventType::UserInvited, Some(GroupType::Guest)), (9, EventType::UserRegistered, None)]);
         let mut sum = std::collections::BTreeMap::<Day, [i64; USER_CLASSES]>::new();
         let mut add = |day, delta: [i64; USER_CLASSES]| {
             let entry = sum.entry(day).or_default();

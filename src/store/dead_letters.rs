@@ -77,18 +77,25 @@ pub(super) async fn insert(connection: &mut SqliteConnection, letters: &[DeadLet
     let rejected_at = text_of(now);
     let insert = "INSERT INTO dead_letters
         (input_id, line, byte_offset, reason, member, detail, content, length, hash, rejected_at) ";
-    insert_all(connection, insert, 10, letters, |mut row, letter| {
-        row.push_bind(letter.input)
-            .push_bind(letter.line.cast_signed())
-            .push_bind(letter.offset.cast_signed())
-            .push_bind(letter.rejection.reason.code())
-            .push_bind(letter.rejection.member.clone())
-            .push_bind(letter.rejection.detail.clone())
-            .push_bind(letter.content.clone())
-            .push_bind(letter.length.cast_signed())
-            .push_bind(letter.hash.to_vec())
-            .push_bind(rejected_at.clone());
-    }, "")
+    insert_all(
+        connection,
+        insert,
+        10,
+        letters,
+        |mut row, letter| {
+            row.push_bind(letter.input)
+                .push_bind(letter.line.cast_signed())
+                .push_bind(letter.offset.cast_signed())
+                .push_bind(letter.rejection.reason.code())
+                .push_bind(letter.rejection.member.clone())
+                .push_bind(letter.rejection.detail.clone())
+                .push_bind(letter.content.clone())
+                .push_bind(letter.length.cast_signed())
+                .push_bind(letter.hash.to_vec())
+                .push_bind(rejected_at.clone());
+        },
+        "",
+    )
     .await
 }
 

@@ -27,9 +27,10 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn services(&self) -> Result<Vec<Service>> {
-        let rows = sqlx::query("SELECT service_guid, document FROM service_directory ORDER BY created_on, service_guid")
-            .fetch_all(&self.readers)
-            .await?;
+        let rows =
+            sqlx::query("SELECT service_guid, document FROM service_directory ORDER BY created_on, service_guid")
+                .fetch_all(&self.readers)
+                .await?;
         rows.iter().map(entry).collect()
     }
 }
@@ -52,13 +53,20 @@ pub(super) async fn replace_patches(
             .await?;
         let events: Vec<(i64, &PatchEvent)> = (0..).zip(events).collect();
         let insert = "INSERT INTO service_patches (service_guid, day, position, time, patch) ";
-        insert_all(connection, insert, 5, &events, |mut row, (position, event)| {
-            row.push_bind(service.as_bytes().to_vec())
-                .push_bind(day.0)
-                .push_bind(*position)
-                .push_bind(event.time.nanos())
-                .push_bind(event.patch.clone());
-        }, "")
+        insert_all(
+            connection,
+            insert,
+            5,
+            &events,
+            |mut row, (position, event)| {
+                row.push_bind(service.as_bytes().to_vec())
+                    .push_bind(day.0)
+                    .push_bind(*position)
+                    .push_bind(event.time.nanos())
+                    .push_bind(event.patch.clone());
+            },
+            "",
+        )
         .await?;
     }
     let services: BTreeSet<Uuid> = patches.keys().map(|(_, service)| *service).collect();

@@ -110,9 +110,16 @@ async fn replace_users(connection: &mut SqliteConnection, users: &BTreeMap<UserK
     }
     let encoded = kept.into_iter().map(|(key, history)| Ok((*key, encode(history)?))).collect::<Result<Vec<_>>>()?;
     let insert = "INSERT INTO users (service_guid, user_guid, history) ";
-    insert_all(connection, insert, 3, &encoded, |mut row, ((service, user), history)| {
-        row.push_bind(service.as_bytes().to_vec()).push_bind(user.as_bytes().to_vec()).push_bind(history.clone());
-    }, " ON CONFLICT DO UPDATE SET history = excluded.history")
+    insert_all(
+        connection,
+        insert,
+        3,
+        &encoded,
+        |mut row, ((service, user), history)| {
+            row.push_bind(service.as_bytes().to_vec()).push_bind(user.as_bytes().to_vec()).push_bind(history.clone());
+        },
+        " ON CONFLICT DO UPDATE SET history = excluded.history",
+    )
     .await
 }
 
@@ -130,22 +137,36 @@ async fn replace_months(connection: &mut SqliteConnection, months: &BTreeMap<Mon
     let encode_month = |(key, facts): (&MonthKey, &MonthFacts)| Ok((*key, facts.first_day(), encode(facts)?));
     let encoded = kept.into_iter().map(encode_month).collect::<Result<Vec<_>>>()?;
     let insert = "INSERT INTO service_months (service_guid, month, first_day, facts, closing) ";
-    insert_all(connection, insert, 5, &encoded, |mut row, ((service, month), first_day, facts)| {
-        row.push_bind(service.as_bytes().to_vec())
-            .push_bind(month.0)
-            .push_bind(first_day.map(|day| day.0))
-            .push_bind(facts.clone())
-            .push_bind(closing.clone());
-    }, " ON CONFLICT DO UPDATE SET first_day = excluded.first_day, facts = excluded.facts")
+    insert_all(
+        connection,
+        insert,
+        5,
+        &encoded,
+        |mut row, ((service, month), first_day, facts)| {
+            row.push_bind(service.as_bytes().to_vec())
+                .push_bind(month.0)
+                .push_bind(first_day.map(|day| day.0))
+                .push_bind(facts.clone())
+                .push_bind(closing.clone());
+        },
+        " ON CONFLICT DO UPDATE SET first_day = excluded.first_day, facts = excluded.facts",
+    )
     .await
 }
 
 async fn mark_dirty(connection: &mut SqliteConnection, dirty_from: &BTreeMap<Uuid, Day>) -> Result<()> {
     let dirty: Vec<(Uuid, Day)> = dirty_from.iter().map(|(service, day)| (*service, *day)).collect();
     let insert = "INSERT INTO service_progress (service_guid, dirty_from) ";
-    insert_all(connection, insert, 2, &dirty, |mut row, (service, day)| {
-        row.push_bind(service.as_bytes().to_vec()).push_bind(day.0);
-    }, " ON CONFLICT DO UPDATE SET dirty_from = min(coalesce(dirty_from, excluded.dirty_from), excluded.dirty_from)")
+    insert_all(
+        connection,
+        insert,
+        2,
+        &dirty,
+        |mut row, (service, day)| {
+            row.push_bind(service.as_bytes().to_vec()).push_bind(day.0);
+        },
+        " ON CONFLICT DO UPDATE SET dirty_from = min(coalesce(dirty_from, excluded.dirty_from), excluded.dirty_from)",
+    )
     .await
 }
 
@@ -160,12 +181,19 @@ async fn replace_inputs(
     let said = |counts: &InputCounts| counts.duplicate + counts.voided + counts.conflicting > 0;
     let counts: Vec<_> = inputs.iter().filter(|(_, counts)| said(counts)).collect();
     let insert = "INSERT INTO partition_inputs (day, input_id, duplicate, voided, conflicting) ";
-    insert_all(connection, insert, 5, &counts, |mut row, ((day, input), counts)| {
-        row.push_bind(day.0)
-            .push_bind(*input)
-            .push_bind(counts.duplicate.cast_signed())
-            .push_bind(counts.voided.cast_signed())
-            .push_bind(counts.conflicting.cast_signed());
-    }, "")
+    insert_all(
+        connection,
+        insert,
+        5,
+        &counts,
+        |mut row, ((day, input), counts)| {
+            row.push_bind(day.0)
+                .push_bind(*input)
+                .push_bind(counts.duplicate.cast_signed())
+                .push_bind(counts.voided.cast_signed())
+                .push_bind(counts.conflicting.cast_signed());
+        },
+        "",
+    )
     .await
 }

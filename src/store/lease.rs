@@ -43,7 +43,13 @@ impl Store {
     ///
     /// # Errors
     /// When it is still held after `wait`; the error says by whom.
-    pub async fn lease(&self, lock_file: &Path, purpose: &str, now: Instant, wait: Duration) -> Result<Lease, LeaseError> {
+    pub async fn lease(
+        &self,
+        lock_file: &Path,
+        purpose: &str,
+        now: Instant,
+        wait: Duration,
+    ) -> Result<Lease, LeaseError> {
         let failed = |source| LeaseError::Lock { path: lock_file.to_owned(), source };
         let mut lock =
             OpenOptions::new().create(true).read(true).write(true).truncate(false).open(lock_file).map_err(failed)?;

@@ -114,7 +114,8 @@ impl Store {
             id: row.try_get("id")?,
             name: name.to_owned(),
             kind,
-            state: InputState::from_name(state).ok_or_else(|| StoreError::inconsistent(format!("the state {state}")))?,
+            state: InputState::from_name(state)
+                .ok_or_else(|| StoreError::inconsistent(format!("the state {state}")))?,
             signature: signature.to_owned(),
             next_offset: unsigned("next_offset")?,
             next_line: unsigned("next_line")?,
@@ -142,7 +143,8 @@ impl Store {
         let of_voids = commit.voids.iter().map(|mark| Day::utc_of(mark.time));
         let dirty: Vec<Day> = of_segments.chain(of_voids).collect::<BTreeSet<Day>>().into_iter().collect();
         let insert = "INSERT INTO dirty_partitions (day) ";
-        insert_all(connection, insert, 1, &dirty, |mut row, day| _ = row.push_bind(day.0), " ON CONFLICT DO NOTHING").await?;
+        insert_all(connection, insert, 1, &dirty, |mut row, day| _ = row.push_bind(day.0), " ON CONFLICT DO NOTHING")
+            .await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -257,23 +259,37 @@ async fn insert_segments(connection: &mut sqlx::SqliteConnection, segments: &[Se
     };
     let partitions: Vec<(Uuid, SegmentPartition)> = segments.iter().flat_map(of_segment).collect();
     let insert = "INSERT INTO segment_partitions (day, segment_id, first_row, rows) ";
-    insert_all(connection, insert, 4, &partitions, |mut row, (id, partition)| {
-        row.push_bind(partition.day.0)
-            .push_bind(id.as_bytes().to_vec())
-            .push_bind(partition.first_row.cast_signed())
-            .push_bind(partition.rows.cast_signed());
-    }, "")
+    insert_all(
+        connection,
+        insert,
+        4,
+        &partitions,
+        |mut row, (id, partition)| {
+            row.push_bind(partition.day.0)
+                .push_bind(id.as_bytes().to_vec())
+                .push_bind(partition.first_row.cast_signed())
+                .push_bind(partition.rows.cast_signed());
+        },
+        "",
+    )
     .await
 }
 
 async fn insert_voids(connection: &mut sqlx::SqliteConnection, voids: &[VoidMark]) -> Result<()> {
     let insert = "INSERT INTO voids (target_day, service_guid, target_time, source, id) ";
-    insert_all(connection, insert, 5, voids, |mut row, mark| {
-        row.push_bind(Day::utc_of(mark.time).0)
-            .push_bind(mark.service.as_bytes().to_vec())
-            .push_bind(mark.time.nanos())
-            .push_bind(mark.source.clone())
-            .push_bind(mark.id.clone());
-    }, " ON CONFLICT DO NOTHING")
+    insert_all(
+        connection,
+        insert,
+        5,
+        voids,
+        |mut row, mark| {
+            row.push_bind(Day::utc_of(mark.time).0)
+                .push_bind(mark.service.as_bytes().to_vec())
+                .push_bind(mark.time.nanos())
+                .push_bind(mark.source.clone())
+                .push_bind(mark.id.clone());
+        },
+        " ON CONFLICT DO NOTHING",
+    )
     .await
 }

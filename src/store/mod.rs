@@ -2,8 +2,8 @@
 //!
 //! Whoever writes holds the [`Lease`], and every commit checks it. Readers are never blocked.
 
-mod directory;
 mod dead_letters;
+mod directory;
 mod facts;
 mod keys;
 mod lease;
@@ -55,7 +55,28 @@ pub enum StoreError {
     LeaseLost { ours: i64, found: i64 },
 }
 
+/// The primary result codes of a database that others hold, or that the system won't let us at: busy, locked, I/O error,
+/// full, cannot open.
+const SQLITE_OUT_OF_REACH: [i32; 5] = [5, 6, 10, 13, 14];
+
 impl StoreError {
+    /// Whether the database could not be reached, so that the same request may succeed later.
+    #[must_use]
+    pub fn is_out_of_reach(&self) -> bool {
+        use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, WorkerCrashed};
+        match self {
+            Self::Open { .. }
+            | Self::Missing { .. }
+            | Self::Database(Io(_) | PoolClosed | PoolTimedOut | WorkerCrashed) => true,
+            Self::Database(Database(error)) => {
+                let code = error.code().and_then(|code| code.parse::<i32>().ok());
+                // The primary code is the low byte of an extended one.
+                code.is_some_and(|code| SQLITE_OUT_OF_REACH.contains(&(code & 0xff)))
+            }
+            _ => false,
+        }
+    }
+
     fn inconsistent(what: impl std::fmt::Display) -> Self {
         Self::Inconsistent(what.to_string())
     }

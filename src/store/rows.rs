@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::{Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use super::{Lease, Result, Store, StoreError, day, decode, encode, guid, insert_all, text_of};
+use super::{Lease, MAX_PARAMETERS, Result, Store, StoreError, day, decode, encode, guid, insert_all, text_of};
 use crate::model::{Day, Gauges, IdentityHash, Instant, Numbers, PeriodType, RowState};
 use crate::rollup::{DraftRow, MonthFacts};
 
@@ -18,6 +18,8 @@ pub struct ServiceToDraw {
     pub first_day: Option<Day>,
     /// The first day whose rows may be wrong or missing.
     pub from: Day,
+    /// The first day that has a row now.
+    pub rows_from: Option<Day>,
     /// What was held when the month of `from` began.
     pub opening: Gauges,
     /// The facts from that month on, by its first day.
@@ -43,6 +45,8 @@ pub struct StoredRow {
 pub struct ServiceRows {
     pub service: Uuid,
     pub first_day: Option<Day>,
+    /// Whether there are rows that lie before the first day.
+    pub begins_later: bool,
     pub through: Day,
     pub rows: Vec<(DraftRow, RowFate)>,
     /// What is held at the end of each month that has facts.
@@ -68,10 +72,12 @@ impl Store {
     /// When the lease is lost or the database fails.
     pub async fn advance_states(&self, lease: &Lease, today: Day, now: Instant) -> Result<()> {
         let mut transaction = self.begin_leased(lease).await?;
-        sqlx::query("UPDATE service_usage SET state = 'closed' WHERE state IN ('open', 'settling') AND closes_at <= $1")
-            .bind(text_of(now))
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query(
+            "UPDATE service_usage SET state = 'closed' WHERE state IN ('open', 'settling') AND closes_at <= $1",
+        )
+        .bind(text_of(now))
+        .execute(&mut *transaction)
+        .await?;
         sqlx::query(
             "UPDATE service_usage SET state = 'settling' WHERE state = 'open' AND closes_at > $1
              AND period < CASE period_type WHEN 'Daily' THEN $2 ELSE $3 END",
@@ -92,21 +98,24 @@ impl Store {
     pub async fn services_to_draw(&self, today: Day, limit: i64) -> Result<Vec<ServiceToDraw>> {
         let mut connection = self.readers.acquire().await?;
         let due = sqlx::query(
-            "SELECT service_guid, rows_through, dirty_from,
+            "SELECT service_guid, first_day AS old_first_day, rows_through, dirty_from,
                  (SELECT min(m.first_day) FROM service_months m WHERE m.service_guid = p.service_guid) AS first_day
              FROM service_progress p
-             WHERE dirty_from IS NOT NULL OR (first_day <= $1 AND coalesce(rows_through, first_day - 1) < $1)
+             WHERE dirty_from IS NOT NULL OR (p.first_day <= $1 AND coalesce(rows_through, p.first_day - 1) < $1)
              ORDER BY service_guid LIMIT $2",
         )
         .bind(today.0)
         .bind(limit)
         .fetch_all(&mut *connection)
         .await?;
-        let mut services = Vec::with_capacity(due.len());
-        for row in &due {
-            services.push(to_draw(&mut connection, row, today).await?);
-        }
-        Ok(services)
+        let mut services = due
+            .iter()
+            .map(|row| Ok((guid(row, "service_guid")?, due_service(row, today)?)))
+            .collect::<Result<BTreeMap<Uuid, ServiceToDraw>>>()?;
+        read_openings(&mut connection, &mut services).await?;
+        read_months(&mut connection, &mut services).await?;
+        read_rows(&mut connection, &mut services).await?;
+        Ok(services.into_values().collect())
     }
 
     /// Writes drawn rows, and that these services are done: all or none.
@@ -117,7 +126,7 @@ impl Store {
         let mut transaction = self.begin_leased(lease).await?;
         let connection = &mut *transaction;
         let mut written = 0;
-        for service in services {
+        for service in services.iter().filter(|service| service.begins_later) {
             written += remove_before(connection, service.service, service.first_day).await?;
         }
         let rows: Vec<(String, &DraftRow, &RowFate)> = services
@@ -135,61 +144,97 @@ impl Store {
     }
 }
 
-async fn to_draw(connection: &mut SqliteConnection, due: &SqliteRow, today: Day) -> Result<ServiceToDraw> {
-    let service = guid(due, "service_guid")?;
-    let optional = |column| Ok::<_, StoreError>(due.try_get::<Option<i32>, _>(column)?.map(Day));
-    let first_day = optional("first_day")?;
-    let through = optional("rows_through")?;
-    let has_rows = through.is_some();
+fn due_service(row: &SqliteRow, today: Day) -> Result<ServiceToDraw> {
+    let optional = |column| Ok::<_, StoreError>(row.try_get::<Option<i32>, _>(column)?.map(Day));
+    let (first_day, through) = (optional("first_day")?, optional("rows_through")?);
     let next = through.map(Day::next).or(first_day);
-    let from = [optional("dirty_from")?, next].into_iter().flatten().min().unwrap_or(today);
-    let key = service.as_bytes().as_slice();
-    let opening: Option<Vec<u8>> = sqlx::query_scalar(
-        "SELECT closing FROM service_months WHERE service_guid = $1 AND month < $2 ORDER BY month DESC LIMIT 1",
-    )
-    .bind(key)
-    .bind(from.month().0)
-    .fetch_optional(&mut *connection)
-    .await?;
-    let months = sqlx::query("SELECT month, facts FROM service_months WHERE service_guid = $1 AND month >= $2")
-        .bind(key)
-        .bind(from.month().0)
-        .fetch_all(&mut *connection)
-        .await?;
-    let months = months
-        .iter()
-        .map(|row| Ok((day(row, "month")?, decode(row.try_get("facts")?)?)))
-        .collect::<Result<BTreeMap<Day, MonthFacts>>>()?;
     Ok(ServiceToDraw {
-        service,
+        service: guid(row, "service_guid")?,
         first_day,
-        from,
-        opening: opening.map(|bytes| decode(&bytes)).transpose()?.unwrap_or_default(),
-        months,
-        rows: if has_rows { stored_rows(connection, service, from).await? } else { HashMap::new() },
+        from: [optional("dirty_from")?, next].into_iter().flatten().min().unwrap_or(today),
+        rows_from: optional("old_first_day")?.filter(|_| through.is_some()),
+        opening: Gauges::default(),
+        months: BTreeMap::new(),
+        rows: HashMap::new(),
     })
 }
 
-async fn stored_rows(
-    connection: &mut SqliteConnection,
-    service: Uuid,
-    from: Day,
-) -> Result<HashMap<(PeriodType, Day), StoredRow>> {
-    let rows = sqlx::query(
-        "SELECT period_type, period, total_user_count, pro_user_count, guest_user_count, disabled_user_count,
-             unregistered_user_count, feature_usage_secure_messaging_gateway, feature_usage_secure_messaging_plus,
-             feature_usage_data_leak_prevention, feature_usage_secure_large_files, feature_usage_secure_forms,
-             total_message_count, total_attachment_count, attachment_storage_usage, event_count, input_digest, clamped,
-             revision, state, closes_at
-         FROM service_usage
-         WHERE service_guid = $1 AND (period_type = 'Daily' AND period >= $2 OR period_type = 'Monthly' AND period >= $3)",
-    )
-    .bind(service.simple().to_string())
-    .bind(from.to_string())
-    .bind(from.month().to_string())
-    .fetch_all(connection)
-    .await?;
-    rows.iter().map(stored_row).collect()
+/// Begins a query whose table `wanted (service, day)` holds the services with the months from which they are drawn.
+fn wanted_months(services: &BTreeMap<Uuid, ServiceToDraw>) -> sqlx::QueryBuilder<Sqlite> {
+    let mut query = sqlx::QueryBuilder::new("WITH wanted (service, month) AS (");
+    query.push_values(services.values(), |mut row, service| {
+        row.push_bind(service.service.as_bytes().to_vec()).push_bind(service.from.month().0);
+    });
+    query.push(") ");
+    query
+}
+
+async fn read_openings(connection: &mut SqliteConnection, services: &mut BTreeMap<Uuid, ServiceToDraw>) -> Result<()> {
+    if services.is_empty() {
+        return Ok(());
+    }
+    let mut query = wanted_months(services);
+    query.push(
+        "SELECT service, (SELECT closing FROM service_months m WHERE m.service_guid = service AND m.month < wanted.month
+             ORDER BY m.month DESC LIMIT 1) AS opening FROM wanted",
+    );
+    for row in query.build().fetch_all(connection).await? {
+        let opening: Option<&[u8]> = row.try_get("opening")?;
+        if let (Some(service), Some(opening)) = (services.get_mut(&guid(&row, "service")?), opening) {
+            service.opening = decode(opening)?;
+        }
+    }
+    Ok(())
+}
+
+async fn read_months(connection: &mut SqliteConnection, services: &mut BTreeMap<Uuid, ServiceToDraw>) -> Result<()> {
+    if services.is_empty() {
+        return Ok(());
+    }
+    let mut query = wanted_months(services);
+    query.push(
+        "SELECT m.service_guid, m.month, m.facts FROM wanted
+         CROSS JOIN service_months m ON m.service_guid = service AND m.month >= wanted.month",
+    );
+    for row in query.build().fetch_all(connection).await? {
+        if let Some(service) = services.get_mut(&guid(&row, "service_guid")?) {
+            service.months.insert(day(&row, "month")?, decode(row.try_get("facts")?)?);
+        }
+    }
+    Ok(())
+}
+
+async fn read_rows(connection: &mut SqliteConnection, services: &mut BTreeMap<Uuid, ServiceToDraw>) -> Result<()> {
+    let with_rows: Vec<(String, Day)> = services
+        .values()
+        .filter(|service| service.rows_from.is_some())
+        .map(|service| (service.service.simple().to_string(), service.from))
+        .collect();
+    if with_rows.is_empty() {
+        return Ok(());
+    }
+    let mut query = sqlx::QueryBuilder::<Sqlite>::new("WITH wanted (service, period_type, first) AS (");
+    let of_type = |period_type: PeriodType| {
+        with_rows.iter().map(move |(service, from)| (service, period_type, period_type.period_of(*from)))
+    };
+    query.push_values(
+        of_type(PeriodType::Daily).chain(of_type(PeriodType::Monthly)),
+        |mut row, (service, period_type, first)| {
+            row.push_bind(service.clone()).push_bind(period_type.name()).push_bind(first.to_string());
+        },
+    );
+    query.push(
+        ") SELECT u.* FROM wanted CROSS JOIN service_usage u
+           ON u.service_guid = service AND u.period_type = wanted.period_type AND u.period >= first",
+    );
+    for row in query.build().fetch_all(connection).await? {
+        let service = Uuid::try_parse(row.try_get("service_guid")?).map_err(StoreError::inconsistent)?;
+        if let Some(service) = services.get_mut(&service) {
+            let (key, stored) = stored_row(&row)?;
+            service.rows.insert(key, stored);
+        }
+    }
+    Ok(())
 }
 
 fn stored_row(row: &SqliteRow) -> Result<((PeriodType, Day), StoredRow)> {
@@ -266,33 +311,47 @@ async fn upsert_rows(
         attachment_storage_usage = excluded.attachment_storage_usage, event_count = excluded.event_count,
         input_digest = excluded.input_digest, clamped = excluded.clamped, revision = excluded.revision,
         state = excluded.state, computed_at = excluded.computed_at, closes_at = excluded.closes_at";
-    insert_all(connection, insert, 23, rows, |mut values, (service, draft, fate)| {
-        values.push_bind(service.clone()).push_bind(draft.period_type.name()).push_bind(draft.period.to_string());
-        for number in draft.numbers.0 {
-            values.push_bind(number);
-        }
-        values
-            .push_bind(draft.event_count)
-            .push_bind(draft.input_digest.0.to_be_bytes().to_vec())
-            .push_bind(draft.clamped)
-            .push_bind(fate.revision)
-            .push_bind(fate.state.name())
-            .push_bind(computed_at.clone())
-            .push_bind(text_of(fate.closes_at));
-    }, replace)
+    insert_all(
+        connection,
+        insert,
+        23,
+        rows,
+        |mut values, (service, draft, fate)| {
+            values.push_bind(service.clone()).push_bind(draft.period_type.name()).push_bind(draft.period.to_string());
+            for number in draft.numbers.0 {
+                values.push_bind(number);
+            }
+            values
+                .push_bind(draft.event_count)
+                .push_bind(draft.input_digest.0.to_be_bytes().to_vec())
+                .push_bind(draft.clamped)
+                .push_bind(fate.revision)
+                .push_bind(fate.state.name())
+                .push_bind(computed_at.clone())
+                .push_bind(text_of(fate.closes_at));
+        },
+        replace,
+    )
     .await
 }
 
 async fn store_progress(connection: &mut SqliteConnection, services: &[ServiceRows]) -> Result<()> {
-    for service in services {
-        for (month, closing) in &service.closings {
-            sqlx::query("UPDATE service_months SET closing = $3 WHERE service_guid = $1 AND month = $2 AND closing <> $3")
-                .bind(service.service.as_bytes().as_slice())
-                .bind(month.0)
-                .bind(encode(closing)?)
-                .execute(&mut *connection)
-                .await?;
-        }
+    let of_service = |service: &ServiceRows| {
+        let guid = service.service.as_bytes().to_vec();
+        service.closings.clone().into_iter().map(move |(month, closing)| Ok((guid.clone(), month, encode(&closing)?)))
+    };
+    let closings = services.iter().flat_map(of_service).collect::<Result<Vec<_>>>()?;
+    for closings in closings.chunks(MAX_PARAMETERS / 3) {
+        let mut query = sqlx::QueryBuilder::<Sqlite>::new("WITH closed (service, month, closing) AS (");
+        query.push_values(closings, |mut row, (service, month, closing)| {
+            row.push_bind(service.clone()).push_bind(month.0).push_bind(closing.clone());
+        });
+        query.push(
+            ") UPDATE service_months SET closing = closed.closing FROM closed
+               WHERE service_guid = closed.service AND service_months.month = closed.month
+                   AND service_months.closing <> closed.closing",
+        );
+        query.build().execute(&mut *connection).await?;
     }
     let insert = "INSERT INTO service_progress (service_guid, first_day, rows_through, dirty_from) ";
     insert_all(connection, insert, 4, services, |mut row, service| {

@@ -69,7 +69,15 @@ impl Store {
         let (voided, conflicting) = (number("voided")?, number("conflicting")?);
         let stored = accepted - duplicate;
         let counted = stored - voided - conflicting;
-        Ok(Ledger { lines: number("lines")?, stored, duplicate, rejected: number("rejected")?, counted, voided, conflicting })
+        Ok(Ledger {
+            lines: number("lines")?,
+            stored,
+            duplicate,
+            rejected: number("rejected")?,
+            counted,
+            voided,
+            conflicting,
+        })
     }
 
     /// Everything that `status` tells.
@@ -79,9 +87,10 @@ impl Store {
     pub async fn status(&self, now: &str) -> Result<Status> {
         let row = sqlx::query(include_str!("status.sql")).bind(now).fetch_one(&self.readers).await?;
         let number = |column| row.try_get::<i64, _>(column);
-        let reasons = sqlx::query("SELECT reason, count(*) AS letters FROM dead_letters GROUP BY reason ORDER BY reason")
-            .fetch_all(&self.readers)
-            .await?;
+        let reasons =
+            sqlx::query("SELECT reason, count(*) AS letters FROM dead_letters GROUP BY reason ORDER BY reason")
+                .fetch_all(&self.readers)
+                .await?;
         let reason = |row: &sqlx::sqlite::SqliteRow| Ok((row.try_get("reason")?, row.try_get("letters")?));
         Ok(Status {
             ledger: self.ledger(None).await?,

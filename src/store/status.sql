@@ -1,7 +1,10 @@
 SELECT
     (SELECT count(*) FROM inputs) AS inputs,
-    (SELECT count(*) FROM inputs WHERE state = 'reading') AS inputs_reading,
-    (SELECT count(*) FROM inputs WHERE state = 'failed') AS inputs_failed,
+    -- Those that were not read to their end later, under the same name.
+    (SELECT count(*) FROM inputs i WHERE state = 'reading' AND NOT EXISTS
+        (SELECT 1 FROM inputs later WHERE later.name = i.name AND later.id > i.id AND later.state = 'done')) AS inputs_reading,
+    (SELECT count(*) FROM inputs i WHERE state = 'failed' AND NOT EXISTS
+        (SELECT 1 FROM inputs later WHERE later.name = i.name AND later.id > i.id AND later.state = 'done')) AS inputs_failed,
     (SELECT count(*) FROM segments) AS segments,
     (SELECT coalesce(sum(bytes), 0) FROM segments) AS segment_bytes,
     (SELECT min(day) FROM segment_partitions) AS first_day,

@@ -25,13 +25,31 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn usage_row(&self, service: Uuid, period_type: PeriodType, period: Day) -> Result<Option<UsageRow>> {
-        let row = sqlx::query("SELECT * FROM service_usage WHERE service_guid = $1 AND period_type = $2 AND period = $3")
-            .bind(service.simple().to_string())
-            .bind(period_type.name())
-            .bind(period.to_string())
-            .fetch_optional(&self.readers)
-            .await?;
+        let row =
+            sqlx::query("SELECT * FROM service_usage WHERE service_guid = $1 AND period_type = $2 AND period = $3")
+                .bind(service.simple().to_string())
+                .bind(period_type.name())
+                .bind(period.to_string())
+                .fetch_optional(&self.readers)
+                .await?;
         row.as_ref().map(usage_row).transpose()
+    }
+
+    /// The rows of a period with the most messages, most first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn busiest_services(&self, period_type: PeriodType, period: Day, limit: i64) -> Result<Vec<UsageRow>> {
+        let rows = sqlx::query(
+            "SELECT * FROM service_usage WHERE period_type = $1 AND period = $2
+             ORDER BY total_message_count DESC, service_guid LIMIT $3",
+        )
+        .bind(period_type.name())
+        .bind(period.to_string())
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(usage_row).collect()
     }
 
     /// The rows of a filter, by service, then period, as one snapshot.
@@ -56,6 +74,7 @@ impl Store {
 
 fn usage_row(row: &SqliteRow) -> Result<UsageRow> {
     let text = |column: &str| row.try_get::<&str, _>(column);
+    let instant = |column: &str| Instant::parse_rfc3339(text(column)?).ok_or_else(|| StoreError::inconsistent(column));
     Ok(UsageRow {
         service: Uuid::try_parse(text("service_guid")?).map_err(StoreError::inconsistent)?,
         period_type: text("period_type")?.parse().map_err(StoreError::Inconsistent)?,
@@ -66,6 +85,7 @@ fn usage_row(row: &SqliteRow) -> Result<UsageRow> {
         clamped: row.try_get("clamped")?,
         revision: row.try_get("revision")?,
         state: state(row)?,
-        computed_at: Instant::parse_rfc3339(text("computed_at")?).ok_or_else(|| StoreError::inconsistent("computed_at"))?,
+        computed_at: instant("computed_at")?,
+        closes_at: instant("closes_at")?,
     })
 }

@@ -132,7 +132,8 @@ fn schema() -> Schema {
 }
 
 fn batch(rows: &[UsageRow]) -> RecordBatch {
-    let texts = |of: &dyn Fn(&UsageRow) -> String| Arc::new(StringArray::from_iter_values(rows.iter().map(of))) as ArrayRef;
+    let texts =
+        |of: &dyn Fn(&UsageRow) -> String| Arc::new(StringArray::from_iter_values(rows.iter().map(of))) as ArrayRef;
     let mut columns = vec![
         texts(&|row| row.service.simple().to_string()),
         texts(&|row| row.period_type.name().to_owned()),

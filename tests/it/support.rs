@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use usage_rollup::clock::Clock;
 use usage_rollup::config::{Config, Layers};
 use usage_rollup::ingest::source::{FileSource, Source};
-use usage_rollup::jobs::{self, IngestReport, Installation, Run};
+use usage_rollup::jobs::{self, IngestReport, Installation, Run, Wanted};
 use usage_rollup::model::PeriodType;
 use usage_rollup::store::{InputKind, Ledger, RowFilter};
 use usage_rollup::usage::export::{ExportFormat, export};
@@ -42,7 +42,7 @@ impl Engine {
             fs::write(&path, content).unwrap();
             Source::File(FileSource::find(&path, InputKind::File).unwrap())
         });
-        jobs::ingest(&self.installation, &run(), sources.collect()).await.unwrap()
+        jobs::ingest(&self.installation, &run(), Wanted::Sources(sources.collect())).await.unwrap()
     }
 
     pub async fn export(&self, period_type: PeriodType) -> String {

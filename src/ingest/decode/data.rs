@@ -65,7 +65,9 @@ impl<'a> Members<'a> {
             MemberKind::GuidList => data.recipient_user_guids = Some(read_guids(json, name)?),
             MemberKind::Attachments => data.attachments = Some(read_attachments(json)?),
             MemberKind::Flag => data.is_alias = Some(read_flag(json, name)?),
-            MemberKind::Feature => data.feature = Some(read_name(json, name, Feature::from_name, "a feature of the specification")?),
+            MemberKind::Feature => {
+                data.feature = Some(read_name(json, name, Feature::from_name, "a feature of the specification")?)
+            }
             MemberKind::GroupType => {
                 data.group_type = Some(read_name(json, name, GroupType::from_name, "Professional or Guest")?);
             }
@@ -135,7 +137,8 @@ pub(super) fn read_guid(json: &mut Json<'_>, name: &str) -> Result<Uuid, Rejecti
 
 /// Reads an integer as `spec/events.md` (Envelope) wants it: `0|[1-9][0-9]*`, at most 2^53.
 pub(super) fn read_count(json: &mut Json<'_>, name: &str) -> Result<u64, Rejection> {
-    let expected = || Rejection::data(name, "expected an integer from 0 through 2^53, written without sign, fraction or exponent");
+    let expected =
+        || Rejection::data(name, "expected an integer from 0 through 2^53, written without sign, fraction or exponent");
     if !json.peek().is_some_and(|byte| byte == b'-' || byte.is_ascii_digit()) {
         return Err(expected());
     }

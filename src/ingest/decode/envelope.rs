@@ -117,7 +117,9 @@ fn identifier<'a>(name: &str, value: Cow<'a, str>) -> Result<Cow<'a, str>, Rejec
     match value.len() {
         0 => Err(Rejection::envelope(name, "empty")),
         1..=MAX_IDENTIFIER_BYTES => Ok(value),
-        length => Err(Rejection::envelope(name, format!("{length} bytes long; at most {MAX_IDENTIFIER_BYTES} are allowed"))),
+        length => {
+            Err(Rejection::envelope(name, format!("{length} bytes long; at most {MAX_IDENTIFIER_BYTES} are allowed")))
+        }
     }
 }
 
@@ -142,13 +144,18 @@ fn event_type(decoder: &Decoder, name: &str) -> Result<EventType, Rejection> {
     }
     decoder.event_type(name).ok_or_else(|| {
         let shown: String = name.chars().take(64).collect();
-        Rejection::new(Reason::UnknownType, "type", format!("'{shown}' is no type of the specification, nor mapped to one by ingest.types"))
+        Rejection::new(
+            Reason::UnknownType,
+            "type",
+            format!("'{shown}' is no type of the specification, nor mapped to one by ingest.types"),
+        )
     })
 }
 
 fn time_in_range(decoder: &Decoder, text: &str) -> Result<Instant, Rejection> {
-    let time = Instant::parse_rfc3339(text)
-        .ok_or_else(|| Rejection::envelope("time", "expected RFC 3339 with an offset, such as 2026-03-04T05:06:07.123Z"))?;
+    let time = Instant::parse_rfc3339(text).ok_or_else(|| {
+        Rejection::envelope("time", "expected RFC 3339 with an offset, such as 2026-03-04T05:06:07.123Z")
+    })?;
     let (earliest, latest) = (decoder.earliest, decoder.latest);
     if (earliest..=latest).contains(&time) {
         return Ok(time);

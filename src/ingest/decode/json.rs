@@ -224,7 +224,8 @@ impl<'a> Json<'a> {
         while let Some(chunk) = bytes[self.at..].first_chunk::<8>() {
             let word = u64::from_le_bytes(*chunk);
             let below_space = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-            let found = zero_byte(word ^ (ONES * u64::from(b'"'))) | zero_byte(word ^ (ONES * u64::from(b'\\'))) | below_space;
+            let found =
+                zero_byte(word ^ (ONES * u64::from(b'"'))) | zero_byte(word ^ (ONES * u64::from(b'\\'))) | below_space;
             if found != 0 {
                 self.at += (found.trailing_zeros() / 8) as usize;
                 return Some(bytes[self.at]);
@@ -302,9 +303,9 @@ impl<'a> Json<'a> {
     fn hex4(&self, at: usize) -> Result<u32, JsonError> {
         let bad = || JsonError { at, problem: "expected \\u and four hex digits" };
         match self.text.as_bytes().get(at..at + 6) {
-            Some([b'\\', b'u', digits @ ..]) => digits.iter().try_fold(0, |code, byte| {
-                Ok(code * 16 + char::from(*byte).to_digit(16).ok_or_else(bad)?)
-            }),
+            Some([b'\\', b'u', digits @ ..]) => {
+                digits.iter().try_fold(0, |code, byte| Ok(code * 16 + char::from(*byte).to_digit(16).ok_or_else(bad)?))
+            }
             _ => Err(bad()),
         }
     }
@@ -364,7 +365,8 @@ mod tests {
     #[test]
     fn surrogates_must_come_in_pairs() {
         assert_eq!(read(r#""\ud83d\uDE00""#), Some("😀".into()));
-        for text in [r#""\ud83d""#, r#""\ude00""#, r#""\ud83d\u0041""#, r#""\ud83dxxxxxx""#, r#""\ud8""#, r#""\u+123""#] {
+        for text in [r#""\ud83d""#, r#""\ude00""#, r#""\ud83d\u0041""#, r#""\ud83dxxxxxx""#, r#""\ud8""#, r#""\u+123""#]
+        {
             assert!(!accepts(text), "{text}");
         }
     }
@@ -372,9 +374,49 @@ mod tests {
     /// Pieces that are likely to meet each other in odd ways.
     fn soup() -> impl Strategy<Value = String> {
         let pieces = [
-            "{", "}", "[", "]", ",", ":", "\"", "\\", "\\u", "00e9", "\\n", "\\ud83d", "\\ude00", "1", "0", "-", ".", "e",
-            "E5", "+", "true", "false", "null", "nul", " ", "\t", "\r", "\n", "\"a\"", "\"id\":", "é", "\u{7f}", "\u{1}",
-            "1.5", "-0", "01", "12345678901234567890", "\"abcdefghij\"", "[]", "{}", "\u{2028}", "/", "\\/",
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"",
+            "\\",
+            "\\u",
+            "00e9",
+            "\\n",
+            "\\ud83d",
+            "\\ude00",
+            "1",
+            "0",
+            "-",
+            ".",
+            "e",
+            "E5",
+            "+",
+            "true",
+            "false",
+            "null",
+            "nul",
+            " ",
+            "\t",
+            "\r",
+            "\n",
+            "\"a\"",
+            "\"id\":",
+            "é",
+            "\u{7f}",
+            "\u{1}",
+            "1.5",
+            "-0",
+            "01",
+            "12345678901234567890",
+            "\"abcdefghij\"",
+            "[]",
+            "{}",
+            "\u{2028}",
+            "/",
+            "\\/",
         ];
         prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..12).prop_map(|pieces| pieces.concat())
     }

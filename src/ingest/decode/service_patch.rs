@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use super::Rejection;
 use super::data::{read_count, read_guid, read_name, read_text};
 use super::json::Json;
-use super::Rejection;
 use crate::model::{Day, Instant, Patch, ServiceStatus};
 
 #[derive(Clone, Copy)]

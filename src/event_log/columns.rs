@@ -1,4 +1,4 @@
-//! Events on their way into the log, as columns.
+//! Events as the columns of a segment.
 
 use arrow_array::builder::{
     BooleanBuilder, FixedSizeBinaryBuilder, Int64Builder, ListBuilder, StringBuilder, StructBuilder,
@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::schema::{GUID_BYTES, attachment_fields, attachment_item, recipient_item, schema};
 use crate::model::{Attachment, Event, Feature, GroupType, Instant};
 
-/// Takes events in any order and gives them back as one batch of the log's schema.
-pub struct BatchBuilder {
+/// Takes events and gives them back, in the same order, as one batch of the log's schema.
+pub(super) struct ColumnBuilder {
     service_guid: FixedSizeBinaryBuilder,
     time: TimestampNanosecondBuilder,
     source: StringBuilder,
@@ -45,7 +45,7 @@ pub struct BatchBuilder {
     line: Int64Builder,
 }
 
-impl Default for BatchBuilder {
+impl Default for ColumnBuilder {
     fn default() -> Self {
         let guids = || FixedSizeBinaryBuilder::new(GUID_BYTES);
         let times = || TimestampNanosecondBuilder::new().with_timezone("UTC");
@@ -59,7 +59,8 @@ impl Default for BatchBuilder {
             message_guid: guids(),
             recipient_user_guids: ListBuilder::new(guids()).with_field(recipient_item()),
             recipient_count: Int64Builder::new(),
-            attachments: ListBuilder::new(StructBuilder::from_fields(attachment_fields(), 0)).with_field(attachment_item()),
+            attachments: ListBuilder::new(StructBuilder::from_fields(attachment_fields(), 0))
+                .with_field(attachment_item()),
             attachment_guid: guids(),
             size_bytes: Int64Builder::new(),
             feature: StringBuilder::new(),
@@ -84,9 +85,9 @@ impl Default for BatchBuilder {
     }
 }
 
-impl BatchBuilder {
+impl ColumnBuilder {
     /// Adds an event that stood on line `line` of the input numbered `input`.
-    pub fn push(&mut self, event: &Event<'_>, input: i64, line: u64) {
+    pub(super) fn push(&mut self, event: &Event<'_>, input: i64, line: u64) {
         let data = &event.data;
         push_guid(&mut self.service_guid, Some(event.service));
         self.time.append_value(event.time.nanos());
@@ -122,7 +123,7 @@ impl BatchBuilder {
     }
 
     /// The events so far, in the order they were pushed.
-    pub fn finish(mut self) -> RecordBatch {
+    pub(super) fn finish(mut self) -> RecordBatch {
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.service_guid.finish()),
             Arc::new(self.time.finish()),

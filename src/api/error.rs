@@ -1,0 +1,229 @@
+//! What can go wrong, and the one place that says how a client is told (`spec/api.md`, section 6, Errors).
+
+use std::error::Error as StdError;
+
+use axum::body::Body;
+use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
+use uuid::Uuid;
+
+use super::wire::response_status::{ErrorResponse, FieldError, Meta, ResponseStatus};
+use super::{reply, routes};
+use crate::model::ServiceStatus;
+use crate::store::StoreError;
+use crate::usage::UsageError;
+
+/// Seconds until a client may find the store there again.
+const RETRY_AFTER_SECONDS: &str = "5";
+/// A key may come as a bearer token, or as the password of Basic, which some clients send only when they are asked for it.
+const CHALLENGES: [&str; 2] = [r#"Bearer realm="usage-rollup""#, r#"Basic realm="usage-rollup", charset="UTF-8""#];
+
+#[derive(Debug)]
+pub(super) enum ApiError {
+    NoKey,
+    /// Unknown, expired or revoked: whoever holds no valid key is not told which.
+    BadKey,
+    NoSuchRoute,
+    MethodNotAllowed,
+    Malformed {
+        operation: &'static str,
+        bad: Vec<BadParameter>,
+    },
+    Argument {
+        field: &'static str,
+        message: String,
+    },
+    NoSuchService(Uuid),
+    OutOfScope(Uuid),
+    /// The service is Blocked or Provisioning; only for a caller who may see it.
+    UsageHidden(ServiceStatus),
+    StoreOutOfReach(StoreError),
+    Internal(Box<dyn StdError + Send + Sync>),
+}
+
+/// A parameter that can't be read, as it was sent.
+#[derive(Debug)]
+pub(super) struct BadParameter {
+    /// As in the route.
+    pub name: &'static str,
+    pub value: String,
+}
+
+/// What a client is told.
+struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    errors: Vec<FieldError>,
+    meta: Option<Meta>,
+    headers: Vec<(HeaderName, &'static str)>,
+}
+
+impl ApiError {
+    pub fn argument(field: &'static str, message: impl Into<String>) -> Self {
+        Self::Argument { field, message: message.into() }
+    }
+
+    /// Tells the client, and the log where we are to blame: the two get different texts, which share the request's id.
+    pub fn into_response(self, hide_forbidden: bool, request_id: &str) -> Response<Body> {
+        match &self {
+            Self::StoreOutOfReach(error) => tracing::error!(?error, "the store is out of reach"),
+            Self::Internal(error) => tracing::error!(?error, "a request failed"),
+            _ => {}
+        }
+        self.problem(hide_forbidden, request_id).into_response()
+    }
+
+    fn problem(self, hide_forbidden: bool, request_id: &str) -> Problem {
+        match self {
+            Self::NoKey => unauthorized("an API key is needed: send it as a bearer token"),
+            Self::BadKey => unauthorized("the API key is not valid"),
+            Self::NoSuchRoute => Problem::new(StatusCode::NOT_FOUND, "NotFound", "there is no such route"),
+            Self::MethodNotAllowed => {
+                let message = format!("this route takes {}", routes::ALLOW);
+                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
+                    .with_header(ALLOW, routes::ALLOW)
+            }
+            Self::Malformed { operation, bad } => malformed(operation, bad),
+            Self::Argument { field, message } => {
+                let code = "ArgumentException";
+                let error = FieldError { error_code: code, field_name: field, message: message.clone() };
+                Problem { errors: vec![error], ..Problem::new(StatusCode::BAD_REQUEST, code, message) }
+            }
+            Self::OutOfScope(service) if hide_forbidden => {
+                Self::NoSuchService(service).problem(hide_forbidden, request_id)
+            }
+            Self::NoSuchService(service) => {
+                let message = format!("there is no service {}", service.simple());
+                Problem::new(StatusCode::NOT_FOUND, "NotFound", message)
+            }
+            Self::OutOfScope(service) => {
+                let message = format!("this key may not see the service {}", service.simple());
+                Problem::new(StatusCode::FORBIDDEN, "Forbidden", message)
+            }
+            Self::UsageHidden(status) => {
+                let message = format!("the service is {}: its usage is not reported", status.name());
+                let meta = Some(Meta { service_status: status.name() });
+                Problem { meta, ..Problem::new(StatusCode::FORBIDDEN, "Forbidden", message) }
+            }
+            Self::StoreOutOfReach(_) => {
+                let message = "the store can't be reached at the moment";
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
+                    .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS)
+            }
+            Self::Internal(_) => {
+                let message = format!("the request failed; the log says why, under the request id {request_id}");
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", message)
+            }
+        }
+    }
+}
+
+fn unauthorized(message: &str) -> Problem {
+    let problem = Problem::new(StatusCode::UNAUTHORIZED, "Unauthorized", message);
+    CHALLENGES.into_iter().fold(problem, |problem, challenge| problem.with_header(WWW_AUTHENTICATE, challenge))
+}
+
+/// As ServiceStack has it (`spec/servicestack-wire.md`, Errors).
+fn malformed(operation: &'static str, bad: Vec<BadParameter>) -> Problem {
+    let code = "SerializationException";
+    let error = |BadParameter { name, value }| {
+        let message = format!("'{value}' is an Invalid value for '{name}'");
+        FieldError { error_code: code, field_name: name, message }
+    };
+    let errors = bad.into_iter().map(error).collect();
+    let message = format!("Unable to bind to request '{operation}'");
+    Problem { errors, ..Problem::new(StatusCode::BAD_REQUEST, code, message) }
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), errors: Vec::new(), meta: None, headers: Vec::new() }
+    }
+
+    fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    fn into_response(self) -> Response<Body> {
+        let Self { status, code, message, errors, meta, headers } = self;
+        let document = ErrorResponse { response_status: ResponseStatus { error_code: code, message, errors, meta } };
+        let body = serde_json::to_vec(&document).expect("strings can be written as JSON");
+        let mut response = reply::json_response(status, body);
+        for (name, value) in headers {
+            response.headers_mut().append(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        if error.is_out_of_reach() { Self::StoreOutOfReach(error) } else { Self::Internal(error.into()) }
+    }
+}
+
+impl From<UsageError> for ApiError {
+    fn from(error: UsageError) -> Self {
+        match error {
+            UsageError::NoSuchService(service) => Self::NoSuchService(service),
+            UsageError::PeriodInFuture { .. } => Self::argument("Period", error.to_string()),
+            UsageError::Store(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    fn told(error: ApiError, hide_forbidden: bool) -> String {
+        let response = error.into_response(hide_forbidden, "1d");
+        let (head, body) = response.into_parts();
+        let names = [WWW_AUTHENTICATE, ALLOW, RETRY_AFTER];
+        let headers = names.iter().flat_map(|name| head.headers.get_all(name)).map(|value| value.to_str().unwrap());
+        let headers: Vec<&str> = headers.collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let body = runtime.block_on(body.collect()).unwrap().to_bytes();
+        format!("{} {headers:?} {}", head.status.as_u16(), std::str::from_utf8(&body).unwrap())
+    }
+
+    #[test]
+    fn every_error_has_its_status_its_code_and_nothing_of_the_inside() {
+        let guid = Uuid::from_u128(7);
+        let bad = |name, value: &str| BadParameter { name, value: value.to_owned() };
+        let malformed = ApiError::Malformed {
+            operation: "GetServiceUsage",
+            bad: vec![bad("ServiceGuid", "x\"y"), bad("Period", "soon")],
+        };
+        let lines = [
+            told(ApiError::NoKey, false),
+            told(ApiError::BadKey, false),
+            told(ApiError::NoSuchRoute, false),
+            told(ApiError::MethodNotAllowed, false),
+            told(malformed, false),
+            told(ApiError::argument("Period", "too late"), false),
+            told(ApiError::NoSuchService(guid), false),
+            told(ApiError::OutOfScope(guid), false),
+            told(ApiError::UsageHidden(ServiceStatus::Blocked), true),
+            told(StoreError::Missing { path: "secret.db".into() }.into(), false),
+            told(StoreError::Inconsistent("secret".to_owned()).into(), false),
+        ];
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        401 ["Bearer realm=\"usage-rollup\"", "Basic realm=\"usage-rollup\", charset=\"UTF-8\""] {"responseStatus":{"errorCode":"Unauthorized","message":"an API key is needed: send it as a bearer token","errors":[]}}
+        401 ["Bearer realm=\"usage-rollup\"", "Basic realm=\"usage-rollup\", charset=\"UTF-8\""] {"responseStatus":{"errorCode":"Unauthorized","message":"the API key is not valid","errors":[]}}
+        404 [] {"responseStatus":{"errorCode":"NotFound","message":"there is no such route","errors":[]}}
+        405 ["GET, HEAD, OPTIONS"] {"responseStatus":{"errorCode":"MethodNotAllowed","message":"this route takes GET, HEAD, OPTIONS","errors":[]}}
+        400 [] {"responseStatus":{"errorCode":"SerializationException","message":"Unable to bind to request 'GetServiceUsage'","errors":[{"errorCode":"SerializationException","fieldName":"ServiceGuid","message":"'x\"y' is an Invalid value for 'ServiceGuid'"},{"errorCode":"SerializationException","fieldName":"Period","message":"'soon' is an Invalid value for 'Period'"}]}}
+        400 [] {"responseStatus":{"errorCode":"ArgumentException","message":"too late","errors":[{"errorCode":"ArgumentException","fieldName":"Period","message":"too late"}]}}
+        404 [] {"responseStatus":{"errorCode":"NotFound","message":"there is no service 00000000000000000000000000000007","errors":[]}}
+        403 [] {"responseStatus":{"errorCode":"Forbidden","message":"this key may not see the service 00000000000000000000000000000007","errors":[]}}
+        403 [] {"responseStatus":{"errorCode":"Forbidden","message":"the service is Blocked: its usage is not reported","errors":[],"meta":{"serviceStatus":"Blocked"}}}
+        503 ["5"] {"responseStatus":{"errorCode":"ServiceUnavailable","message":"the store can't be reached at the moment","errors":[]}}
+        500 [] {"responseStatus":{"errorCode":"InternalServerError","message":"the request failed; the log says why, under the request id 1d","errors":[]}}
+        "#);
+    }
+}

@@ -1,0 +1,132 @@
+//! The parameters of a request, from its path and its query (`spec/api.md`, section 6, rules 10 and 11).
+
+use std::collections::HashMap;
+
+use percent_encoding::percent_decode_str;
+use uuid::Uuid;
+
+use super::error::{ApiError, BadParameter};
+use super::wire::value::{self, DateTime};
+use crate::model::{Day, PeriodType, Zone};
+
+/// Reads parameters, each at most once, and remembers all that are malformed until [`Params::finish`].
+#[derive(Debug)]
+pub(super) struct Params {
+    operation: &'static str,
+    /// By lower-case name. None is empty.
+    values: HashMap<String, String>,
+    bad: Vec<BadParameter>,
+}
+
+impl Params {
+    /// The path wins over the query: it is what an access rule in front of us would have looked at.
+    pub fn new(operation: &'static str, path: Vec<(&'static str, String)>, query: Option<&str>) -> Self {
+        let mut values: HashMap<String, String> = HashMap::new();
+        for pair in query.unwrap_or_default().split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = (decode(name).to_ascii_lowercase(), decode(value));
+            if value.is_empty() {
+                continue;
+            }
+            let joined = values.entry(name).or_default();
+            if !joined.is_empty() {
+                joined.push(',');
+            }
+            joined.push_str(&value);
+        }
+        values.extend(path.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)));
+        Self { operation, values, bad: Vec::new() }
+    }
+
+    pub fn guid(&mut self, name: &'static str) -> Option<Uuid> {
+        self.read(name, value::parse_guid)
+    }
+
+    pub fn period_type(&mut self, name: &'static str) -> Option<PeriodType> {
+        self.read(name, |text| value::parse_enum(text, &[PeriodType::Daily, PeriodType::Monthly], PeriodType::name))
+    }
+
+    /// The day of a date, or the day that an instant falls on in the reporting zone (rule 3).
+    pub fn day(&mut self, name: &'static str, zone: Zone) -> Option<Day> {
+        let date_time: DateTime = self.read(name, value::parse_date_time)?;
+        Some(date_time.day_in(zone))
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.values.contains_key(&name.to_ascii_lowercase())
+    }
+
+    /// # Errors
+    /// When parameters that were read are malformed: one error for all of them.
+    pub fn finish(self) -> Result<(), ApiError> {
+        if self.bad.is_empty() { Ok(()) } else { Err(ApiError::Malformed { operation: self.operation, bad: self.bad }) }
+    }
+
+    /// Takes a parameter, in the spelling of its route.
+    fn read<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let text = self.values.remove(&name.to_ascii_lowercase())?;
+        let parsed = parse(&text);
+        if parsed.is_none() {
+            self.bad.push(BadParameter { name, value: text });
+        }
+        parsed
+    }
+}
+
+/// Decodes a name or value of a query. What is not UTF-8 is no value of ours, and becomes text that no reader takes.
+fn decode(text: &str) -> String {
+    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn params(query: &str) -> Params {
+        Params::new("GetServiceUsage", vec![("ServiceGuid", format!("{:032x}", 7))], Some(query))
+    }
+
+    #[test]
+    fn names_match_in_any_case_and_empty_values_are_none() {
+        for query in
+            ["PeriodType=monthly", "periodtype=Monthly", "PERIOD%54YPE=1", "periodType=&&=&x=1&periodType=MONTHLY&"]
+        {
+            assert_eq!(params(query).period_type("PeriodType"), Some(PeriodType::Monthly), "{query}");
+        }
+        for query in ["", "periodType", "periodType=", "type=Monthly", "&=&==&%=%"] {
+            let mut params = params(query);
+            assert_eq!(params.period_type("PeriodType"), None, "{query}");
+            params.finish().unwrap();
+        }
+    }
+
+    #[test]
+    fn the_path_beats_the_query() {
+        let mut params = params(&format!("serviceGuid={:032x}", 8));
+        assert_eq!(params.guid("ServiceGuid"), Some(Uuid::from_u128(7)));
+    }
+
+    #[test]
+    fn all_malformed_parameters_are_told_at_once_as_they_were_sent() {
+        let mut params = params("period=%ff%00%22+x&PERIODTYPE=Daily&periodType=Weekly");
+        assert_eq!(params.period_type("PeriodType"), None);
+        assert_eq!(params.day("Period", Zone::UTC), None);
+        let Err(ApiError::Malformed { operation, bad }) = params.finish() else { panic!("they are malformed") };
+        let told: Vec<(&str, &str)> = bad.iter().map(|bad| (bad.name, bad.value.as_str())).collect();
+        assert_eq!(
+            (operation, told),
+            ("GetServiceUsage", vec![("PeriodType", "Daily,Weekly"), ("Period", "\u{fffd}\0\" x")])
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_is_too_hostile(query in "[%&=+a-f0-9\u{e9}]{0,40}|periodType=.*") {
+            let mut params = params(&query);
+            let read = params.period_type("PeriodType");
+            prop_assert!(read.is_none() || params.finish().is_ok());
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Every route on one page, and how a path finds its own (`spec/api.md`, sections 1 and 6, rules 10 to 12 and 14).
+
+use std::pin::Pin;
+
+use axum::http::Method;
+use percent_encoding::percent_decode_str;
+
+use super::Call;
+use super::error::ApiError;
+use super::operations::{get_service_usage, ping};
+use super::reply::Reply;
+
+/// The routes, below the prefix `/api`: the operation, its path, and the file of `operations` that answers it. The method of
+/// all of them is GET.
+pub(super) static ROUTES: &[Route] = &[
+    Route::new("GetServiceUsage", "services/{ServiceGuid}/serviceusage", |call| {
+        Box::pin(get_service_usage::handle(call))
+    }),
+    Route::new("Ping", "ping", |call| Box::pin(ping::handle(call))),
+];
+
+/// What every route takes, as the header `Allow` has it.
+pub(super) const ALLOW: &str = "GET, HEAD, OPTIONS";
+
+/// The answer of an operation that is under way.
+type Handled = Pin<Box<dyn Future<Output = Result<Reply, ApiError>> + Send>>;
+
+#[derive(Debug)]
+pub(super) struct Route {
+    pub operation: &'static str,
+    path: &'static str,
+    pub handler: fn(Call) -> Handled,
+}
+
+impl Route {
+    const fn new(operation: &'static str, path: &'static str, handler: fn(Call) -> Handled) -> Self {
+        Self { operation, path, handler }
+    }
+}
+
+/// A route that was found, with what stands in the path for its variables.
+#[derive(Debug)]
+pub(super) struct Found<'r> {
+    pub route: &'r Route,
+    pub variables: Vec<(&'static str, String)>,
+}
+
+/// A client may hold the base URL with the prefix and add it once more.
+const PREFIX: &str = "api";
+const PREFIXES: usize = 2;
+
+/// Finds the route of a request. HEAD goes where GET goes, and OPTIONS may be asked of any route.
+///
+/// # Errors
+/// When no route has this path, or the one that has it takes another method.
+pub(super) fn find<'r>(routes: &'r [Route], method: &Method, path: &str) -> Result<Found<'r>, ApiError> {
+    // Split first: a slash that is escaped is part of its segment.
+    let segments: Vec<String> = path
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
+        .collect();
+    let prefixes = segments.iter().take(PREFIXES).take_while(|segment| segment.eq_ignore_ascii_case(PREFIX)).count();
+    let segments = &segments[prefixes..];
+    // Fewer variables win, so that literals beat them.
+    let by_path = routes
+        .iter()
+        .filter_map(|route| Some((route, variables(route.path, segments)?)))
+        .min_by_key(|(_, variables)| variables.len());
+    let (route, variables) = by_path.or_else(|| by_name(routes, segments)).ok_or(ApiError::NoSuchRoute)?;
+    if ![Method::GET, Method::HEAD, Method::OPTIONS].contains(method) {
+        return Err(ApiError::MethodNotAllowed);
+    }
+    Ok(Found { route, variables })
+}
+
+/// What stands for a template's variables in a path that fits it.
+fn variables(template: &'static str, segments: &[String]) -> Option<Vec<(&'static str, String)>> {
+    let parts: Vec<&'static str> = template.split('/').collect();
+    if parts.len() != segments.len() {
+        return None;
+    }
+    let mut variables = Vec::new();
+    for (part, segment) in parts.into_iter().zip(segments) {
+        match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+            Some(name) => variables.push((name, segment.clone())),
+            None if part.eq_ignore_ascii_case(segment) => {}
+            None => return None,
+        }
+    }
+    Some(variables)
+}
+
+/// The routes that ServiceStack has by itself: `json/reply/{Op}`, and `{Op}` alone, as today's clients have it. All their
+/// parameters are in the query.
+fn by_name<'r>(routes: &'r [Route], segments: &[String]) -> Option<(&'r Route, Vec<(&'static str, String)>)> {
+    let operation = match segments {
+        [operation] => operation,
+        [format, reply, operation] if format.eq_ignore_ascii_case("json") && reply.eq_ignore_ascii_case("reply") => {
+            operation
+        }
+        _ => return None,
+    };
+    let route = routes.iter().find(|route| route.operation.eq_ignore_ascii_case(operation))?;
+    Some((route, Vec::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn route(operation: &'static str, path: &'static str) -> Route {
+        Route::new(operation, path, |call| Box::pin(ping::handle(call)))
+    }
+
+    /// With a variable before the literals that it must give way to.
+    static TABLE: &[Route] = &[
+        route("GetService", "services/{ServiceGuid}"),
+        route("GetServicesUsage", "services/usage"),
+        route("GetServiceUsage", "services/{ServiceGuid}/serviceusage"),
+        route("GetServiceUserUsage", "services/{ServiceGuid}/users/{UserGuid}/usage"),
+        route("Ping", "ping"),
+    ];
+
+    fn look(method: &Method, path: &str) -> String {
+        match find(TABLE, method, path) {
+            Ok(found) => {
+                let variables = found.variables.iter().map(|(name, value)| format!(" {name}={value}"));
+                format!("{}{}", found.route.operation, variables.collect::<String>())
+            }
+            Err(error) => format!("{error:?}"),
+        }
+    }
+
+    #[test]
+    fn a_path_finds_its_route_in_every_spelling() {
+        for (path, expected) in [
+            ("/api/services/usage", "GetServicesUsage"),
+            ("/api/SERVICES/Usage/", "GetServicesUsage"),
+            ("/services/usage", "GetServicesUsage"),
+            ("/api/api/services/usage", "GetServicesUsage"),
+            ("/API/Api//services///usage//", "GetServicesUsage"),
+            ("/api/services/42", "GetService ServiceGuid=42"),
+            ("/api/services/42/ServiceUsage", "GetServiceUsage ServiceGuid=42"),
+            ("/api/services/a%2Fb%20+%FF/serviceusage", "GetServiceUsage ServiceGuid=a/b +\u{fffd}"),
+            ("/api/services/usage/serviceusage", "GetServiceUsage ServiceGuid=usage"),
+            ("/services/1/users/2/usage", "GetServiceUserUsage ServiceGuid=1 UserGuid=2"),
+            ("/api/GetServiceUsage", "GetServiceUsage"),
+            ("/GETSERVICEUSAGE/", "GetServiceUsage"),
+            ("/api/api/getserviceusage", "GetServiceUsage"),
+            ("/api/json/reply/GetServiceUsage", "GetServiceUsage"),
+            ("/JSON/Reply/getServiceUsage", "GetServiceUsage"),
+            ("/api/api/json/reply/Ping", "Ping"),
+            ("/api/p%69ng", "Ping"),
+        ] {
+            assert_eq!(look(&Method::GET, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_unknown() {
+        for path in [
+            "",
+            "/",
+            "/api",
+            "/api/api",
+            "/api/api/api/ping",
+            "/api/services",
+            "/api/services/1/2/3",
+            "/api/json/reply",
+            "/api/json/reply/Nothing",
+            "/api/json/oneway/Ping",
+            "/api/xml/reply/Ping",
+            "/api/csv/reply/Ping",
+            "*",
+            "/api/services%2Fusage",
+            "/%",
+            "/%zz",
+            "/\u{130}",
+        ] {
+            assert_eq!(look(&Method::GET, path), "NoSuchRoute", "{path}");
+        }
+    }
+
+    #[test]
+    fn a_route_takes_get_head_and_options() {
+        for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+            assert_eq!(look(&method, "/api/ping"), "Ping");
+        }
+        for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::TRACE] {
+            assert_eq!(look(&method, "/api/json/reply/ping"), "MethodNotAllowed");
+            assert_eq!(look(&method, "/api/pong"), "NoSuchRoute");
+        }
+    }
+
+    #[test]
+    fn operations_have_one_route_each() {
+        let names: std::collections::BTreeSet<String> =
+            ROUTES.iter().map(|route| route.operation.to_lowercase()).collect();
+        assert_eq!(names.len(), ROUTES.len());
+    }
+}

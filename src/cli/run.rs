@@ -1,0 +1,28 @@
+use tokio_util::sync::CancellationToken;
+
+use super::{Options, Outcome, signals};
+use crate::daemon;
+
+/// The daemon: takes what is dropped into the inbox, rolls it up on schedule, and serves the API
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+impl Args {
+    pub async fn run(self, options: &Options) -> anyhow::Result<Outcome> {
+        let installation = options.installation().await?;
+        let listener = daemon::listen(&installation).await?;
+        daemon::run(installation, listener, until_asked_to_stop()).await?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// Cancelled when the process is asked to stop.
+pub(super) fn until_asked_to_stop() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        signals::stop_asked().await;
+        asked.cancel();
+    });
+    stop
+}

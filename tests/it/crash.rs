@@ -1,0 +1,101 @@
+//! A kill at any moment loses nothing and counts nothing twice.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::support::Binary;
+
+const NOW: &str = "2026-04-02T00:00:00Z";
+const ROUNDS: u64 = 13;
+
+/// What a data directory holds, as far as a crash must not change it.
+fn outcome(binary: &Binary) -> (String, String, [i64; 5]) {
+    let export = |period_type| binary.ok(&["--now", NOW, "export", "--period-type", period_type]);
+    let status = binary.run(&["--now", NOW, "status", "--json"]);
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["healthy"], true, "{status}");
+    let ledger = ["stored", "counted", "voided", "conflicting", "rejected"].map(|name| status["ledger"][name].as_i64().unwrap());
+    (export("daily"), export("monthly"), ledger)
+}
+
+fn binary_with_events() -> Binary {
+    let binary = Binary::new().with("USAGE_ROLLUP__INGEST__EVENTS_PER_COMMIT", "4000");
+    let plan = ["--events", "30000", "--services", "20", "--users", "300", "--days", "40", "--end", "2026-03-31"];
+    let lines = binary.ok(&[["generate"].as_slice(), &plan].concat());
+    let (first, second) = lines.split_at(lines.len() / 2);
+    let cut = first.rfind('\n').unwrap() + 1;
+    fs::write(binary.path("first.ndjson"), &first[..cut]).unwrap();
+    fs::write(binary.path("second.ndjson"), format!("not an event\n{}{second}", &first[cut..])).unwrap();
+    binary
+}
+
+const INGEST: [&str; 6] = ["--quiet", "--now", NOW, "ingest", "first.ndjson", "second.ndjson"];
+
+/// Kills an ingest after a random part of the time that one takes, runs it again, and holds what comes out against a run
+/// that nobody disturbed.
+fn kill_at_random_moments(seed: u64) {
+    let binary = binary_with_events();
+    let started = Instant::now();
+    binary.ok(&INGEST);
+    let takes = started.elapsed();
+    let undisturbed = outcome(&binary);
+    let mut state = seed;
+    for _ in 0..ROUNDS {
+        fs::remove_dir_all(binary.path("data")).unwrap();
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let part = u32::try_from(state >> 40).unwrap();
+        let mut child = binary.command(&INGEST).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(takes * part / (1 << 24));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        binary.ok(&INGEST);
+        assert_eq!(outcome(&binary), undisturbed, "killed after {part} / 2^24 of {takes:?}");
+    }
+}
+
+#[test]
+fn kills_of_ingest_first_series() {
+    kill_at_random_moments(1);
+}
+
+#[test]
+fn kills_of_ingest_second_series() {
+    kill_at_random_moments(2);
+}
+
+#[test]
+fn kills_of_ingest_third_series() {
+    kill_at_random_moments(3);
+}
+
+#[test]
+fn kills_of_ingest_fourth_series() {
+    kill_at_random_moments(4);
+}
+
+/// Asked politely, it stops between commits, says so, and the same command goes on.
+#[test]
+fn a_run_that_is_cut_short_goes_on_where_it_stopped() {
+    let binary = binary_with_events();
+    binary.ok(&INGEST);
+    let undisturbed = outcome(&binary);
+    fs::remove_dir_all(binary.path("data")).unwrap();
+    let mut child = binary.command(&INGEST).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let commits = || binary.run(&["--now", NOW, "status", "--json"]).stdout;
+    let has_begun = |status: Vec<u8>| {
+        serde_json::from_slice::<Value>(&status).is_ok_and(|status| status["segments"].as_i64().unwrap_or_default() > 0)
+    };
+    while !has_begun(commits()) && child.try_wait().unwrap().is_none() && Instant::now() < deadline {}
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let report: Value = serde_json::from_str(&binary.ok(&INGEST)).unwrap();
+
+    assert_eq!(outcome(&binary), undisturbed);
+    let sum = ["stored", "duplicate", "rejected"].map(|name| report[name].as_i64().unwrap()).iter().sum::<i64>();
+    assert_eq!(report["lines"].as_i64(), Some(sum));
+}
