@@ -1,46 +1,49 @@
 //! Events as the columns of a segment.
 
+use std::sync::Arc;
+
 use arrow_array::builder::{
-    BooleanBuilder, FixedSizeBinaryBuilder, Int64Builder, ListBuilder, StringBuilder, StructBuilder,
+    ArrayBuilder, BooleanBuilder, FixedSizeBinaryBuilder, Int64Builder, ListBuilder, StringBuilder, StructBuilder,
     TimestampNanosecondBuilder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
-use std::sync::Arc;
 use uuid::Uuid;
 
+use super::packed::PackedEvent;
 use super::schema::{GUID_BYTES, attachment_fields, attachment_item, recipient_item, schema};
-use crate::model::{Attachment, Event, Feature, GroupType, Instant};
+use crate::model::{Attachment, Member, MemberValue};
 
 /// Takes events and gives them back, in the same order, as one batch of the log's schema.
 pub(super) struct ColumnBuilder {
+    rows: usize,
     service_guid: FixedSizeBinaryBuilder,
     time: TimestampNanosecondBuilder,
     source: StringBuilder,
     id: StringBuilder,
     event_type: StringBuilder,
-    user_guid: FixedSizeBinaryBuilder,
-    message_guid: FixedSizeBinaryBuilder,
-    recipient_user_guids: ListBuilder<FixedSizeBinaryBuilder>,
-    recipient_count: Int64Builder,
-    attachments: ListBuilder<StructBuilder>,
-    attachment_guid: FixedSizeBinaryBuilder,
-    size_bytes: Int64Builder,
-    feature: StringBuilder,
-    quantity: Int64Builder,
-    group_type: StringBuilder,
-    group_name: StringBuilder,
-    group_guid: FixedSizeBinaryBuilder,
-    email_address: StringBuilder,
-    first_name: StringBuilder,
-    last_name: StringBuilder,
-    is_alias: BooleanBuilder,
-    invited_by_user_guid: FixedSizeBinaryBuilder,
-    invited_by_email_address: StringBuilder,
-    toolbar_version: StringBuilder,
-    voided_source: StringBuilder,
-    voided_id: StringBuilder,
-    voided_time: TimestampNanosecondBuilder,
-    service_patch: StringBuilder,
+    user_guid: Sparse<FixedSizeBinaryBuilder>,
+    message_guid: Sparse<FixedSizeBinaryBuilder>,
+    recipient_user_guids: Sparse<ListBuilder<FixedSizeBinaryBuilder>>,
+    recipient_count: Sparse<Int64Builder>,
+    attachments: Sparse<ListBuilder<StructBuilder>>,
+    attachment_guid: Sparse<FixedSizeBinaryBuilder>,
+    size_bytes: Sparse<Int64Builder>,
+    feature: Sparse<StringBuilder>,
+    quantity: Sparse<Int64Builder>,
+    group_type: Sparse<StringBuilder>,
+    group_name: Sparse<StringBuilder>,
+    group_guid: Sparse<FixedSizeBinaryBuilder>,
+    email_address: Sparse<StringBuilder>,
+    first_name: Sparse<StringBuilder>,
+    last_name: Sparse<StringBuilder>,
+    is_alias: Sparse<BooleanBuilder>,
+    invited_by_user_guid: Sparse<FixedSizeBinaryBuilder>,
+    invited_by_email_address: Sparse<StringBuilder>,
+    toolbar_version: Sparse<StringBuilder>,
+    voided_source: Sparse<StringBuilder>,
+    voided_id: Sparse<StringBuilder>,
+    voided_time: Sparse<TimestampNanosecondBuilder>,
+    service_patch: Sparse<StringBuilder>,
     input: Int64Builder,
     line: Int64Builder,
 }
@@ -49,36 +52,37 @@ impl Default for ColumnBuilder {
     fn default() -> Self {
         let guids = || FixedSizeBinaryBuilder::new(GUID_BYTES);
         let times = || TimestampNanosecondBuilder::new().with_timezone("UTC");
+        let attachments = StructBuilder::from_fields(attachment_fields(), 0);
         Self {
+            rows: 0,
             service_guid: guids(),
             time: times(),
             source: StringBuilder::new(),
             id: StringBuilder::new(),
             event_type: StringBuilder::new(),
-            user_guid: guids(),
-            message_guid: guids(),
-            recipient_user_guids: ListBuilder::new(guids()).with_field(recipient_item()),
-            recipient_count: Int64Builder::new(),
-            attachments: ListBuilder::new(StructBuilder::from_fields(attachment_fields(), 0))
-                .with_field(attachment_item()),
-            attachment_guid: guids(),
-            size_bytes: Int64Builder::new(),
-            feature: StringBuilder::new(),
-            quantity: Int64Builder::new(),
-            group_type: StringBuilder::new(),
-            group_name: StringBuilder::new(),
-            group_guid: guids(),
-            email_address: StringBuilder::new(),
-            first_name: StringBuilder::new(),
-            last_name: StringBuilder::new(),
-            is_alias: BooleanBuilder::new(),
-            invited_by_user_guid: guids(),
-            invited_by_email_address: StringBuilder::new(),
-            toolbar_version: StringBuilder::new(),
-            voided_source: StringBuilder::new(),
-            voided_id: StringBuilder::new(),
-            voided_time: times(),
-            service_patch: StringBuilder::new(),
+            user_guid: Sparse(guids()),
+            message_guid: Sparse(guids()),
+            recipient_user_guids: Sparse(ListBuilder::new(guids()).with_field(recipient_item())),
+            recipient_count: Sparse::default(),
+            attachments: Sparse(ListBuilder::new(attachments).with_field(attachment_item())),
+            attachment_guid: Sparse(guids()),
+            size_bytes: Sparse::default(),
+            feature: Sparse::default(),
+            quantity: Sparse::default(),
+            group_type: Sparse::default(),
+            group_name: Sparse::default(),
+            group_guid: Sparse(guids()),
+            email_address: Sparse::default(),
+            first_name: Sparse::default(),
+            last_name: Sparse::default(),
+            is_alias: Sparse::default(),
+            invited_by_user_guid: Sparse(guids()),
+            invited_by_email_address: Sparse::default(),
+            toolbar_version: Sparse::default(),
+            voided_source: Sparse::default(),
+            voided_id: Sparse::default(),
+            voided_time: Sparse(times()),
+            service_patch: Sparse::default(),
             input: Int64Builder::new(),
             line: Int64Builder::new(),
         }
@@ -86,73 +90,97 @@ impl Default for ColumnBuilder {
 }
 
 impl ColumnBuilder {
-    /// Adds an event that stood on line `line` of the input numbered `input`.
-    pub(super) fn push(&mut self, event: &Event<'_>, input: i64, line: u64) {
-        let data = &event.data;
-        push_guid(&mut self.service_guid, Some(event.service));
+    pub fn push(&mut self, event: PackedEvent<'_>) {
+        append_guid(&mut self.service_guid, event.service);
         self.time.append_value(event.time.nanos());
-        self.source.append_value(&event.source);
-        self.id.append_value(&event.id);
+        self.source.append_value(event.source);
+        self.id.append_value(event.id);
         self.event_type.append_value(event.event_type.name());
-        push_guid(&mut self.user_guid, data.user_guid);
-        push_guid(&mut self.message_guid, data.message_guid);
-        push_recipients(&mut self.recipient_user_guids, data.recipient_user_guids.as_deref());
-        self.recipient_count.append_option(data.recipient_count.map(u64::cast_signed));
-        push_attachments(&mut self.attachments, data.attachments.as_deref());
-        push_guid(&mut self.attachment_guid, data.attachment_guid);
-        self.size_bytes.append_option(data.size_bytes.map(u64::cast_signed));
-        self.feature.append_option(data.feature.map(Feature::name));
-        self.quantity.append_option(data.quantity.map(u64::cast_signed));
-        self.group_type.append_option(data.group_type.map(GroupType::name));
-        self.group_name.append_option(data.group_name.as_deref());
-        push_guid(&mut self.group_guid, data.group_guid);
-        self.email_address.append_option(data.email_address.as_deref());
-        self.first_name.append_option(data.first_name.as_deref());
-        self.last_name.append_option(data.last_name.as_deref());
-        self.is_alias.append_option(data.is_alias);
-        push_guid(&mut self.invited_by_user_guid, data.invited_by_user_guid);
-        self.invited_by_email_address.append_option(data.invited_by_email_address.as_deref());
-        self.toolbar_version.append_option(data.toolbar_version.as_deref());
-        let voided = data.voided.as_ref();
-        self.voided_source.append_option(voided.map(|target| &target.source));
-        self.voided_id.append_option(voided.map(|target| &target.id));
-        self.voided_time.append_option(voided.map(|target| Instant::nanos(target.time)));
-        self.service_patch.append_option(data.patch.as_ref().map(|patch| patch.canonical()));
-        self.input.append_value(input);
-        self.line.append_value(line.cast_signed());
+        self.input.append_value(event.input);
+        self.line.append_value(event.line.cast_signed());
+        event.for_each_member(|member, value| self.push_member(member, value));
+        self.rows += 1;
+    }
+
+    fn push_member(&mut self, member: Member, value: MemberValue<'_>) {
+        let row = self.rows;
+        match value {
+            MemberValue::Guid(guid) => append_guid(self.guids(member).at(row), guid),
+            MemberValue::Guids(guids) => append_guids(self.recipient_user_guids.at(row), guids),
+            MemberValue::Attachments(attachments) => append_attachments(self.attachments.at(row), attachments),
+            MemberValue::Count(count) => self.counts(member).at(row).append_value(count.cast_signed()),
+            MemberValue::Flag(flag) => self.is_alias.at(row).append_value(flag),
+            MemberValue::Feature(feature) => self.feature.at(row).append_value(feature.name()),
+            MemberValue::GroupType(group_type) => self.group_type.at(row).append_value(group_type.name()),
+            MemberValue::Text(text) => self.texts(member).at(row).append_value(text),
+            MemberValue::Time(time) => self.voided_time.at(row).append_value(time.nanos()),
+        }
+    }
+
+    fn guids(&mut self, member: Member) -> &mut Sparse<FixedSizeBinaryBuilder> {
+        match member {
+            Member::MessageGuid => &mut self.message_guid,
+            Member::AttachmentGuid => &mut self.attachment_guid,
+            Member::GroupGuid => &mut self.group_guid,
+            Member::InvitedByUserGuid => &mut self.invited_by_user_guid,
+            _ => &mut self.user_guid,
+        }
+    }
+
+    fn counts(&mut self, member: Member) -> &mut Sparse<Int64Builder> {
+        match member {
+            Member::RecipientCount => &mut self.recipient_count,
+            Member::SizeBytes => &mut self.size_bytes,
+            _ => &mut self.quantity,
+        }
+    }
+
+    fn texts(&mut self, member: Member) -> &mut Sparse<StringBuilder> {
+        match member {
+            Member::GroupName => &mut self.group_name,
+            Member::EmailAddress => &mut self.email_address,
+            Member::FirstName => &mut self.first_name,
+            Member::LastName => &mut self.last_name,
+            Member::InvitedByEmailAddress => &mut self.invited_by_email_address,
+            Member::ToolbarVersion => &mut self.toolbar_version,
+            Member::VoidedSource => &mut self.voided_source,
+            Member::VoidedId => &mut self.voided_id,
+            _ => &mut self.service_patch,
+        }
     }
 
     /// The events so far, in the order they were pushed.
-    pub(super) fn finish(mut self) -> RecordBatch {
+    pub fn finish(mut self) -> RecordBatch {
+        let rows = self.rows;
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.service_guid.finish()),
             Arc::new(self.time.finish()),
             Arc::new(self.source.finish()),
             Arc::new(self.id.finish()),
             Arc::new(self.event_type.finish()),
-            Arc::new(self.user_guid.finish()),
-            Arc::new(self.message_guid.finish()),
-            Arc::new(self.recipient_user_guids.finish()),
-            Arc::new(self.recipient_count.finish()),
-            Arc::new(self.attachments.finish()),
-            Arc::new(self.attachment_guid.finish()),
-            Arc::new(self.size_bytes.finish()),
-            Arc::new(self.feature.finish()),
-            Arc::new(self.quantity.finish()),
-            Arc::new(self.group_type.finish()),
-            Arc::new(self.group_name.finish()),
-            Arc::new(self.group_guid.finish()),
-            Arc::new(self.email_address.finish()),
-            Arc::new(self.first_name.finish()),
-            Arc::new(self.last_name.finish()),
-            Arc::new(self.is_alias.finish()),
-            Arc::new(self.invited_by_user_guid.finish()),
-            Arc::new(self.invited_by_email_address.finish()),
-            Arc::new(self.toolbar_version.finish()),
-            Arc::new(self.voided_source.finish()),
-            Arc::new(self.voided_id.finish()),
-            Arc::new(self.voided_time.finish()),
-            Arc::new(self.service_patch.finish()),
+            self.user_guid.finish(rows),
+            self.message_guid.finish(rows),
+            self.recipient_user_guids.finish(rows),
+            self.recipient_count.finish(rows),
+            self.attachments.finish(rows),
+            self.attachment_guid.finish(rows),
+            self.size_bytes.finish(rows),
+            self.feature.finish(rows),
+            self.quantity.finish(rows),
+            self.group_type.finish(rows),
+            self.group_name.finish(rows),
+            self.group_guid.finish(rows),
+            self.email_address.finish(rows),
+            self.first_name.finish(rows),
+            self.last_name.finish(rows),
+            self.is_alias.finish(rows),
+            self.invited_by_user_guid.finish(rows),
+            self.invited_by_email_address.finish(rows),
+            self.toolbar_version.finish(rows),
+            self.voided_source.finish(rows),
+            self.voided_id.finish(rows),
+            self.voided_time.finish(rows),
+            self.service_patch.finish(rows),
             Arc::new(self.input.finish()),
             Arc::new(self.line.finish()),
         ];
@@ -160,27 +188,66 @@ impl ColumnBuilder {
     }
 }
 
-fn push_guid(builder: &mut FixedSizeBinaryBuilder, guid: Option<Uuid>) {
-    match guid {
-        Some(guid) => builder.append_value(guid.as_bytes()).expect("a GUID has 16 bytes"),
-        None => builder.append_null(),
+/// A column in which most events have nothing: nulls are made up for when a value comes, and at the end.
+#[derive(Default)]
+struct Sparse<B>(B);
+
+impl<B: Nullable> Sparse<B> {
+    /// The builder, after nulls for all rows before this one that have no value.
+    fn at(&mut self, row: usize) -> &mut B {
+        self.0.append_nulls(row - self.0.len());
+        &mut self.0
+    }
+
+    fn finish(&mut self, rows: usize) -> ArrayRef {
+        ArrayBuilder::finish(self.at(rows))
     }
 }
 
-fn push_recipients(builder: &mut ListBuilder<FixedSizeBinaryBuilder>, guids: Option<&[Uuid]>) {
-    for guid in guids.unwrap_or_default() {
-        push_guid(builder.values(), Some(*guid));
-    }
-    builder.append(guids.is_some());
+/// Arrow's builders all have this method, but share no trait for it.
+trait Nullable: ArrayBuilder {
+    fn append_nulls(&mut self, count: usize);
 }
 
-fn push_attachments(builder: &mut ListBuilder<StructBuilder>, attachments: Option<&[Attachment]>) {
+macro_rules! nullable {
+    ($($builder:ty),*) => {
+        $(impl Nullable for $builder {
+            fn append_nulls(&mut self, count: usize) {
+                <$builder>::append_nulls(self, count);
+            }
+        })*
+    };
+}
+
+nullable!(
+    FixedSizeBinaryBuilder,
+    Int64Builder,
+    StringBuilder,
+    BooleanBuilder,
+    TimestampNanosecondBuilder,
+    ListBuilder<FixedSizeBinaryBuilder>,
+    ListBuilder<StructBuilder>
+);
+
+fn append_guid(builder: &mut FixedSizeBinaryBuilder, guid: Uuid) {
+    builder.append_value(guid.as_bytes()).expect("a GUID has 16 bytes");
+}
+
+fn append_guids(builder: &mut ListBuilder<FixedSizeBinaryBuilder>, guids: &[Uuid]) {
+    for guid in guids {
+        append_guid(builder.values(), *guid);
+    }
+    builder.append(true);
+}
+
+fn append_attachments(builder: &mut ListBuilder<StructBuilder>, attachments: &[Attachment]) {
     let is_schema = "the builder was made from these fields";
-    for attachment in attachments.unwrap_or_default() {
+    for attachment in attachments {
         let item = builder.values();
-        push_guid(item.field_builder(0).expect(is_schema), Some(attachment.attachment_guid));
-        item.field_builder::<Int64Builder>(1).expect(is_schema).append_value(attachment.size_bytes.cast_signed());
+        append_guid(item.field_builder(0).expect(is_schema), attachment.attachment_guid);
+        let sizes = item.field_builder::<Int64Builder>(1).expect(is_schema);
+        sizes.append_value(attachment.size_bytes.cast_signed());
         item.append(true);
     }
-    builder.append(attachments.is_some());
+    builder.append(true);
 }

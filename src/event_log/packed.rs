@@ -1,6 +1,8 @@
 //! Decoded events waiting to be written: packed, because many of them wait, and indexed by what orders them.
 
-use crate::model::{Day, Event, Instant};
+use uuid::Uuid;
+
+use crate::model::{Attachment, Day, Event, EventType, Feature, GroupType, Instant, Member, MemberKind, MemberValue};
 
 /// Events of one input, in order of arrival.
 #[derive(Debug, Default)]
@@ -19,6 +21,7 @@ struct Place {
     time: Instant,
     start: usize,
     line: u64,
+    event_type: EventType,
 }
 
 /// What orders the events of the log, but for source and id; and which event it is of which pack.
@@ -31,6 +34,20 @@ pub(super) struct Key {
     pub event: u32,
 }
 
+/// An event, read where it is packed.
+pub(super) struct PackedEvent<'a> {
+    pub service: Uuid,
+    pub time: Instant,
+    pub source: &'a str,
+    pub id: &'a str,
+    pub event_type: EventType,
+    pub input: i64,
+    pub line: u64,
+    /// Which members are present: a bit for each of the type's.
+    present: u16,
+    members: Bytes<'a>,
+}
+
 impl PackedEvents {
     /// No events yet, of the input numbered `input`.
     #[must_use]
@@ -41,9 +58,20 @@ impl PackedEvents {
     /// Adds an event, which stood on this line.
     pub fn push(&mut self, event: &Event<'_>, line: u64) {
         let start = self.bytes.len();
-        let bytes = std::mem::take(&mut self.bytes);
-        self.bytes = postcard::to_extend(event, bytes).expect("memory takes any event");
-        self.places.push(Place { service: event.service.as_u128(), time: event.time, start, line });
+        push_text(&mut self.bytes, &event.source);
+        push_text(&mut self.bytes, &event.id);
+        let present_at = self.bytes.len();
+        self.bytes.extend([0; 2]);
+        let mut present = 0_u16;
+        for (index, rule) in event.event_type.members().iter().enumerate() {
+            if let Some(value) = event.data.get(rule.member) {
+                present |= 1 << index;
+                push_value(&mut self.bytes, value);
+            }
+        }
+        self.bytes[present_at..present_at + 2].copy_from_slice(&present.to_le_bytes());
+        let (service, time, event_type) = (event.service.as_u128(), event.time, event.event_type);
+        self.places.push(Place { service, time, start, line, event_type });
     }
 
     /// Moves the line numbers of all events.
@@ -71,10 +99,123 @@ impl PackedEvents {
         })
     }
 
-    /// An event, with the number of its input and that of its line.
-    pub(super) fn get(&self, event: u32) -> (Event<'_>, i64, u64) {
+    pub(super) fn get(&self, event: u32) -> PackedEvent<'_> {
         let place = &self.places[event as usize];
-        let event = postcard::from_bytes(&self.bytes[place.start..]).expect("what was packed can be unpacked");
-        (event, self.input, place.line + self.first_line)
+        let mut bytes = Bytes(&self.bytes[place.start..]);
+        PackedEvent {
+            service: Uuid::from_u128(place.service),
+            time: place.time,
+            source: bytes.text(),
+            id: bytes.text(),
+            event_type: place.event_type,
+            input: self.input,
+            line: place.line + self.first_line,
+            present: u16::from_le_bytes(bytes.take()),
+            members: bytes,
+        }
+    }
+}
+
+impl PackedEvent<'_> {
+    /// Calls `take` with each member that is present, in the order of the type's table.
+    pub fn for_each_member(mut self, mut take: impl FnMut(Member, MemberValue<'_>)) {
+        let rules = self.event_type.members().iter().enumerate();
+        for (_, rule) in rules.filter(|(index, _)| self.present & (1 << index) != 0) {
+            let bytes = &mut self.members;
+            match rule.member.kind() {
+                MemberKind::Guid => take(rule.member, MemberValue::Guid(bytes.guid())),
+                MemberKind::GuidList => {
+                    let guids: Vec<Uuid> = (0..bytes.length()).map(|_| bytes.guid()).collect();
+                    take(rule.member, MemberValue::Guids(&guids));
+                }
+                MemberKind::Attachments => {
+                    let attachment = |bytes: &mut Bytes<'_>| Attachment {
+                        attachment_guid: bytes.guid(),
+                        size_bytes: u64::from_le_bytes(bytes.take()),
+                    };
+                    let attachments: Vec<Attachment> = (0..bytes.length()).map(|_| attachment(bytes)).collect();
+                    take(rule.member, MemberValue::Attachments(&attachments));
+                }
+                MemberKind::Count => take(rule.member, MemberValue::Count(u64::from_le_bytes(bytes.take()))),
+                MemberKind::Flag => take(rule.member, MemberValue::Flag(bytes.byte() != 0)),
+                MemberKind::Feature => take(rule.member, MemberValue::Feature(Feature::ALL[usize::from(bytes.byte())])),
+                MemberKind::GroupType => {
+                    take(rule.member, MemberValue::GroupType(GroupType::ALL[usize::from(bytes.byte())]));
+                }
+                MemberKind::Text | MemberKind::Identifier => take(rule.member, MemberValue::Text(bytes.text())),
+                MemberKind::Time => {
+                    let time = Instant::from_nanos(i64::from_le_bytes(bytes.take()));
+                    take(rule.member, MemberValue::Time(time));
+                }
+            }
+        }
+    }
+}
+
+fn push_length(bytes: &mut Vec<u8>, length: usize) {
+    let length = u32::try_from(length).expect("a line has fewer than 2^32 bytes");
+    bytes.extend(length.to_le_bytes());
+}
+
+fn push_text(bytes: &mut Vec<u8>, text: &str) {
+    push_length(bytes, text.len());
+    bytes.extend_from_slice(text.as_bytes());
+}
+
+fn push_value(bytes: &mut Vec<u8>, value: MemberValue<'_>) {
+    match value {
+        MemberValue::Guid(guid) => bytes.extend_from_slice(guid.as_bytes()),
+        MemberValue::Guids(guids) => {
+            push_length(bytes, guids.len());
+            guids.iter().for_each(|guid| bytes.extend_from_slice(guid.as_bytes()));
+        }
+        MemberValue::Attachments(attachments) => {
+            push_length(bytes, attachments.len());
+            for attachment in attachments {
+                bytes.extend_from_slice(attachment.attachment_guid.as_bytes());
+                bytes.extend_from_slice(&attachment.size_bytes.to_le_bytes());
+            }
+        }
+        MemberValue::Count(count) => bytes.extend_from_slice(&count.to_le_bytes()),
+        MemberValue::Flag(flag) => bytes.push(u8::from(flag)),
+        MemberValue::Feature(feature) => bytes.push(feature as u8),
+        MemberValue::GroupType(group_type) => bytes.push(group_type as u8),
+        MemberValue::Text(text) => push_text(bytes, text),
+        MemberValue::Time(time) => bytes.extend_from_slice(&time.nanos().to_le_bytes()),
+    }
+}
+
+/// What is left to be read of packed bytes.
+#[derive(Clone, Copy)]
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn take<const LENGTH: usize>(&mut self) -> [u8; LENGTH] {
+        let (taken, rest) = self.0.split_first_chunk().expect("what was packed is whole");
+        self.0 = rest;
+        *taken
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.take::<1>()[0]
+    }
+
+    fn guid(&mut self) -> Uuid {
+        Uuid::from_bytes(self.take())
+    }
+
+    fn length(&mut self) -> usize {
+        u32::from_le_bytes(self.take()) as usize
+    }
+
+    fn text(&mut self) -> &'a str {
+        let (text, rest) = self.0.split_at(self.length_ahead());
+        self.0 = rest;
+        std::str::from_utf8(&text[4..]).expect("text was packed")
+    }
+
+    /// The bytes that a text takes, its length included.
+    fn length_ahead(&self) -> usize {
+        4 + Self(self.0).length()
     }
 }

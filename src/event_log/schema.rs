@@ -125,14 +125,12 @@ pub(super) fn properties() -> WriterProperties {
         .set_created_by(concat!("usage-rollup ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(ROWS_PER_GROUP))
-        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_statistics_enabled(EnabledStatistics::None)
         .set_column_statistics_enabled(ColumnPath::from("service_guid"), EnabledStatistics::Page)
         .set_column_statistics_enabled(ColumnPath::from("time"), EnabledStatistics::Page)
         .set_sorting_columns(None::<Vec<SortingColumn>>);
     for never_repeats in ["id", "message_guid", "attachment_guid", "voided_id"] {
-        properties = properties
-            .set_column_dictionary_enabled(ColumnPath::from(never_repeats), false)
-            .set_column_statistics_enabled(ColumnPath::from(never_repeats), EnabledStatistics::None);
+        properties = properties.set_column_dictionary_enabled(ColumnPath::from(never_repeats), false);
     }
     for nearly_rises in ["time", "line"] {
         properties = properties

@@ -26,9 +26,9 @@ pub fn prepare(packs: &[PackedEvents]) -> Vec<PreparedSegment> {
     let mut rows: Vec<Key> = packs.iter().zip(0..).flat_map(|(pack, index)| pack.keys(index)).collect();
     rows.sort_unstable();
     for tied in rows.chunk_by_mut(|a, b| (a.service, a.time) == (b.service, b.time)).filter(|tied| tied.len() > 1) {
-        tied.sort_by_cached_key(|key| {
-            let (event, ..) = packs[key.pack as usize].get(key.event);
-            (event.source.into_owned(), event.id.into_owned())
+        tied.sort_by(|a, b| {
+            let (a, b) = (packs[a.pack as usize].get(a.event), packs[b.pack as usize].get(b.event));
+            (a.source, a.id).cmp(&(b.source, b.id))
         });
     }
     divide(rows)
@@ -54,8 +54,7 @@ pub fn write(dir: &EventLogDir, packs: &[PackedEvents], segment: &PreparedSegmen
     for rows in segment.rows.chunks(ROWS_AT_A_TIME) {
         let mut columns = ColumnBuilder::default();
         for row in rows {
-            let (event, input, line) = packs[row.pack as usize].get(row.event);
-            columns.push(&event, input, line);
+            columns.push(packs[row.pack as usize].get(row.event));
         }
         writer.write(&columns.finish())?;
     }

@@ -15,6 +15,8 @@ use crate::store::{Input, InputState, LogCommit, StoreError};
 
 /// A batch is committed when it holds so many bytes of input, however few events these are.
 const BYTES_PER_COMMIT: usize = 128 << 20;
+/// So many pieces are decoded together: enough that threads seldom wait for each other.
+const PIECES_PER_THREAD: usize = 6;
 /// Small inputs share a commit, but so many at the most.
 const INPUTS_PER_COMMIT: usize = 1_024;
 
@@ -118,7 +120,7 @@ impl Pipeline<'_> {
             Err(error) => return Ok(Err(error)),
         };
         let mut pieces = Pieces::new(reader, input.next_offset, self.rules.max_line_bytes);
-        let at_once = rayon::current_num_threads() * 2;
+        let at_once = rayon::current_num_threads() * PIECES_PER_THREAD;
         let (mut group, mut failure) = next_group(&mut pieces, at_once);
         while !group.is_empty() {
             if self.interrupted.load(Ordering::Relaxed) {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use uuid::Uuid;
 
-use super::{Attachment, EventData, EventType, Member};
+use super::{Attachment, EventData, EventType, MemberValue};
 
 /// The type's name, and behind it RFC 8785 (JCS) text of the known members: GUIDs as 32 lower-case hex digits, absent
 /// members left out. So content is ordered by type first.
@@ -22,56 +22,31 @@ pub fn content(event_type: EventType, data: &EventData<'_>) -> String {
 
 fn push_members(text: &mut String, event_type: EventType, data: &EventData<'_>) {
     text.push('{');
+    let mut separator = "";
     for rule in event_type.members() {
-        let before = text.len();
-        if !text.ends_with('{') {
-            text.push(',');
-        }
-        push_string(text, rule.name);
-        text.push(':');
-        if !push_member(text, rule.member, data) {
-            text.truncate(before);
+        if let Some(value) = data.get(rule.member) {
+            text.push_str(separator);
+            push_string(text, rule.name);
+            text.push(':');
+            push_value(text, value);
+            separator = ",";
         }
     }
     text.push('}');
 }
 
-/// Writes a member's value; false, with nothing of use written, where it is absent.
-fn push_member(text: &mut String, member: Member, data: &EventData<'_>) -> bool {
-    match member {
-        Member::MessageGuid => push(text, data.message_guid, push_guid),
-        Member::UserGuid => push(text, data.user_guid, push_guid),
-        Member::AttachmentGuid => push(text, data.attachment_guid, push_guid),
-        Member::GroupGuid => push(text, data.group_guid, push_guid),
-        Member::InvitedByUserGuid => push(text, data.invited_by_user_guid, push_guid),
-        Member::RecipientUserGuids => {
-            push(text, data.recipient_user_guids.as_deref(), |text, guids| push_list(text, guids, push_guid))
-        }
-        Member::Attachments => {
-            push(text, data.attachments.as_deref(), |text, list| push_list(text, list, push_attachment))
-        }
-        Member::RecipientCount => push(text, data.recipient_count, push_count),
-        Member::SizeBytes => push(text, data.size_bytes, push_count),
-        Member::Quantity => push(text, data.quantity, push_count),
-        Member::IsAlias => push(text, data.is_alias, |text, flag| text.push_str(if flag { "true" } else { "false" })),
-        Member::Feature => push(text, data.feature, |text, feature| push_string(text, feature.name())),
-        Member::GroupType => push(text, data.group_type, |text, group| push_string(text, group.name())),
-        Member::GroupName => push(text, data.group_name.as_deref(), push_string),
-        Member::EmailAddress => push(text, data.email_address.as_deref(), push_string),
-        Member::FirstName => push(text, data.first_name.as_deref(), push_string),
-        Member::LastName => push(text, data.last_name.as_deref(), push_string),
-        Member::InvitedByEmailAddress => push(text, data.invited_by_email_address.as_deref(), push_string),
-        Member::ToolbarVersion => push(text, data.toolbar_version.as_deref(), push_string),
-        Member::VoidedSource => push(text, data.voided.as_ref(), |text, target| push_string(text, &target.source)),
-        Member::VoidedId => push(text, data.voided.as_ref(), |text, target| push_string(text, &target.id)),
-        Member::VoidedTime => push(text, data.voided.as_ref(), |text, target| {
-            push_string(text, &target.time.to_utc().format("%Y-%m-%dT%H:%M:%S%.9fZ").to_string());
-        }),
+fn push_value(text: &mut String, value: MemberValue<'_>) {
+    match value {
+        MemberValue::Guid(guid) => push_guid(text, guid),
+        MemberValue::Guids(guids) => push_list(text, guids, push_guid),
+        MemberValue::Attachments(attachments) => push_list(text, attachments, push_attachment),
+        MemberValue::Count(count) => push_count(text, count),
+        MemberValue::Flag(flag) => text.push_str(if flag { "true" } else { "false" }),
+        MemberValue::Feature(feature) => push_string(text, feature.name()),
+        MemberValue::GroupType(group_type) => push_string(text, group_type.name()),
+        MemberValue::Text(value) => push_string(text, value),
+        MemberValue::Time(time) => push_string(text, &time.to_utc().format("%Y-%m-%dT%H:%M:%S%.9fZ").to_string()),
     }
-}
-
-fn push<T>(text: &mut String, value: Option<T>, write: impl FnOnce(&mut String, T)) -> bool {
-    value.map(|value| write(text, value)).is_some()
 }
 
 fn push_list<T: Copy>(text: &mut String, items: &[T], write: impl Fn(&mut String, T)) {

@@ -2,22 +2,18 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Instant, Patch};
 
 /// One valid event. Text is borrowed from the input line wherever the line spells it without escapes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Event<'a> {
     pub service: Uuid,
     pub time: Instant,
-    #[serde(borrow)]
     pub source: Cow<'a, str>,
-    #[serde(borrow)]
     pub id: Cow<'a, str>,
     pub event_type: EventType,
-    #[serde(borrow)]
     pub data: EventData<'a>,
 }
 
@@ -25,7 +21,7 @@ pub struct Event<'a> {
 macro_rules! names {
     ($(#[$doc:meta])* $type:ident { $($variant:ident = $name:literal),* $(,)? }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum $type { $($variant),* }
 
@@ -83,7 +79,7 @@ names! {
 
 /// The known members of `data`, of all types side by side, as the event log's columns are. Which of them a type has, and
 /// which it must have, [`EventType::members`] tells.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct EventData<'a> {
     pub message_guid: Option<Uuid>,
     pub user_guid: Option<Uuid>,
@@ -104,23 +100,20 @@ pub struct EventData<'a> {
     pub invited_by_user_guid: Option<Uuid>,
     pub invited_by_email_address: Option<Cow<'a, str>>,
     pub toolbar_version: Option<Cow<'a, str>>,
-    #[serde(borrow)]
     pub voided: Option<VoidTarget<'a>>,
     pub patch: Option<Patch>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attachment {
     pub attachment_guid: Uuid,
     pub size_bytes: u64,
 }
 
 /// The event that an `event.voided` takes back, within the void's own service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VoidTarget<'a> {
-    #[serde(borrow)]
     pub source: Cow<'a, str>,
-    #[serde(borrow)]
     pub id: Cow<'a, str>,
     pub time: Instant,
 }
@@ -174,6 +167,8 @@ pub enum Member {
     VoidedSource,
     VoidedId,
     VoidedTime,
+    /// The whole `data` of a `service.updated`.
+    Patch,
 }
 
 impl Member {
@@ -194,9 +189,57 @@ impl Member {
             | Self::FirstName
             | Self::LastName
             | Self::InvitedByEmailAddress
-            | Self::ToolbarVersion => MemberKind::Text,
+            | Self::ToolbarVersion
+            | Self::Patch => MemberKind::Text,
             Self::VoidedSource | Self::VoidedId => MemberKind::Identifier,
             Self::VoidedTime => MemberKind::Time,
+        }
+    }
+}
+
+/// The value of a known member.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MemberValue<'a> {
+    Guid(Uuid),
+    Guids(&'a [Uuid]),
+    Attachments(&'a [Attachment]),
+    Count(u64),
+    Flag(bool),
+    Feature(Feature),
+    GroupType(GroupType),
+    Text(&'a str),
+    Time(Instant),
+}
+
+impl EventData<'_> {
+    /// The value of a member, where it is present.
+    #[must_use]
+    pub fn get(&self, member: Member) -> Option<MemberValue<'_>> {
+        use MemberValue as Value;
+        match member {
+            Member::MessageGuid => self.message_guid.map(Value::Guid),
+            Member::UserGuid => self.user_guid.map(Value::Guid),
+            Member::AttachmentGuid => self.attachment_guid.map(Value::Guid),
+            Member::GroupGuid => self.group_guid.map(Value::Guid),
+            Member::InvitedByUserGuid => self.invited_by_user_guid.map(Value::Guid),
+            Member::RecipientUserGuids => self.recipient_user_guids.as_deref().map(Value::Guids),
+            Member::Attachments => self.attachments.as_deref().map(Value::Attachments),
+            Member::RecipientCount => self.recipient_count.map(Value::Count),
+            Member::SizeBytes => self.size_bytes.map(Value::Count),
+            Member::Quantity => self.quantity.map(Value::Count),
+            Member::IsAlias => self.is_alias.map(Value::Flag),
+            Member::Feature => self.feature.map(Value::Feature),
+            Member::GroupType => self.group_type.map(Value::GroupType),
+            Member::GroupName => self.group_name.as_deref().map(Value::Text),
+            Member::EmailAddress => self.email_address.as_deref().map(Value::Text),
+            Member::FirstName => self.first_name.as_deref().map(Value::Text),
+            Member::LastName => self.last_name.as_deref().map(Value::Text),
+            Member::InvitedByEmailAddress => self.invited_by_email_address.as_deref().map(Value::Text),
+            Member::ToolbarVersion => self.toolbar_version.as_deref().map(Value::Text),
+            Member::VoidedSource => self.voided.as_ref().map(|target| Value::Text(&target.source)),
+            Member::VoidedId => self.voided.as_ref().map(|target| Value::Text(&target.id)),
+            Member::VoidedTime => self.voided.as_ref().map(|target| Value::Time(target.time)),
+            Member::Patch => self.patch.as_ref().map(|patch| Value::Text(patch.canonical())),
         }
     }
 }
@@ -215,7 +258,8 @@ const PURGED: &[MemberRule] =
     &[required("attachmentGuid", Member::AttachmentGuid), required("sizeBytes", Member::SizeBytes)];
 
 impl EventType {
-    /// The known members of this type's `data`, sorted by name. `service.updated` has a document of its own: [`Patch`].
+    /// The known members of this type's `data`, sorted by name. For `service.updated` one nameless member stands for the
+    /// whole: a document of its own, [`Patch`].
     #[must_use]
     pub const fn members(self) -> &'static [MemberRule] {
         match self {
@@ -280,7 +324,7 @@ impl EventType {
                     ]
                 }
             }
-            Self::ServiceUpdated => &[],
+            Self::ServiceUpdated => const { &[required("", Member::Patch)] },
             Self::EventVoided => {
                 const {
                     &[

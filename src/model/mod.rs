@@ -11,7 +11,8 @@ mod usage;
 pub use content::content;
 pub use day::{Day, PeriodType, Zone};
 pub use event::{
-    Attachment, Event, EventData, EventType, Feature, GroupType, Member, MemberKind, MemberRule, VoidTarget,
+    Attachment, Event, EventData, EventType, Feature, GroupType, Member, MemberKind, MemberRule, MemberValue,
+    VoidTarget,
 };
 pub use identity::IdentityHash;
 pub use instant::Instant;

@@ -30,7 +30,7 @@ impl ServiceStatus {
 
 /// A validated merge patch of a service's directory entry: the known members only, in canonical form (JCS). A member that
 /// is `null` is kept, for it clears.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patch(String);
 
 impl Patch {

@@ -166,7 +166,7 @@ impl<'a> Fold<'a> {
     fn service(&mut self, rows: &Rows, stored: &[usize]) {
         let Some(first) = stored.first() else { return };
         let service = Uuid::from_u128(rows.rows[*first].service);
-        self.facts.entry(service).or_default();
+        let mut facts = self.facts.remove(&service).unwrap_or_default();
         let voided: Vec<bool> = stored.iter().map(|row| self.is_voided(rows, service, &rows.rows[*row])).collect();
         let conflicting = conflicting(rows, stored, &voided, self.rules.identity_window);
         for (index, row) in stored.iter().enumerate() {
@@ -176,8 +176,13 @@ impl<'a> Fold<'a> {
             counts.voided += u64::from(voided[index]);
             let conflicts = !voided[index] && conflicting.contains(&index);
             counts.conflicting += u64::from(conflicts);
-            self.event(rows, service, row, !voided[index] && !conflicts);
+            let counts = !voided[index] && !conflicts;
+            self.event(rows, service, row, counts);
+            if counts && row.event_type.creates_rows() {
+                count(facts.entry(self.local_day(row.time)).or_default(), row);
+            }
         }
+        self.facts.insert(service, facts);
     }
 
     /// A void can't be voided; anything else is, where a void names its identity and instant.
@@ -212,10 +217,6 @@ impl<'a> Fold<'a> {
                     patch: patch.to_owned(),
                 });
             }
-        }
-        if counts && row.event_type.creates_rows() {
-            let facts = self.facts.entry(service).or_default().entry(day).or_default();
-            count(facts, row);
         }
     }
 

@@ -12,14 +12,20 @@ use crate::model::{Attachment, EventData, EventType, Feature, GroupType, Instant
 /// The greatest integer that every JSON reader can hold exactly.
 const MAX_COUNT: u64 = 1 << 53;
 
-pub(super) fn decode<'a>(event_type: EventType, json: &mut Json<'a>) -> Result<EventData<'a>, Rejection> {
+/// Reads `data` of this type into `data`, which is empty.
+pub(super) fn decode<'a>(
+    event_type: EventType,
+    json: &mut Json<'a>,
+    data: &mut EventData<'a>,
+) -> Result<(), Rejection> {
     if json.peek() != Some(b'{') {
         return Err(Rejection::new(super::Reason::InvalidData, "data", "expected an object"));
     }
     if event_type == EventType::ServiceUpdated {
-        return Ok(EventData { patch: Some(service_patch::decode(json)?), ..EventData::default() });
+        data.patch = Some(service_patch::decode(json)?);
+        return Ok(());
     }
-    let mut members = Members::default();
+    let mut members = Members { data, voided_source: None, voided_id: None, voided_time: None };
     let rules = event_type.members();
     let (mut seen, mut present) = (0_u16, 0_u16);
     json.object(|json, name| {
@@ -43,21 +49,21 @@ pub(super) fn decode<'a>(event_type: EventType, json: &mut Json<'a>) -> Result<E
             return Err(Rejection::data(rule.name, "missing"));
         }
     }
-    Ok(members.into_data())
+    members.finish();
+    Ok(())
 }
 
 /// The members as they are met: the target of a void is whole only at the end.
-#[derive(Default)]
-struct Members<'a> {
-    data: EventData<'a>,
+struct Members<'d, 'a> {
+    data: &'d mut EventData<'a>,
     voided_source: Option<Cow<'a, str>>,
     voided_id: Option<Cow<'a, str>>,
     voided_time: Option<Instant>,
 }
 
-impl<'a> Members<'a> {
+impl<'a> Members<'_, 'a> {
     fn read(&mut self, json: &mut Json<'a>, name: &str, member: Member) -> Result<(), Rejection> {
-        let data = &mut self.data;
+        let data = &mut *self.data;
         match member.kind() {
             MemberKind::Guid => *guid_slot(data, member) = Some(read_guid(json, name)?),
             MemberKind::Count => *count_slot(data, member) = Some(read_count(json, name)?),
@@ -87,11 +93,10 @@ impl<'a> Members<'a> {
         Ok(())
     }
 
-    fn into_data(mut self) -> EventData<'a> {
+    fn finish(self) {
         if let (Some(source), Some(id), Some(time)) = (self.voided_source, self.voided_id, self.voided_time) {
             self.data.voided = Some(VoidTarget { source, id, time });
         }
-        self.data
     }
 }
 

@@ -22,7 +22,8 @@ struct Envelope<'a> {
     event_type: Option<EventType>,
     service: Option<Uuid>,
     time: Option<Instant>,
-    data: Option<EventData<'a>>,
+    data: EventData<'a>,
+    has_data: bool,
     /// `data` where it stood before `type`, to be read once the type is known.
     unread_data: Option<Json<'a>>,
 }
@@ -77,7 +78,10 @@ impl<'a> Envelope<'a> {
 
     fn data(&mut self, json: &mut Json<'a>) -> Result<(), Rejection> {
         match self.event_type {
-            Some(event_type) => self.data = Some(data::decode(event_type, json)?),
+            Some(event_type) => {
+                data::decode(event_type, json, &mut self.data)?;
+                self.has_data = true;
+            }
             None => {
                 self.unread_data = Some(json.clone());
                 json.skip()?;
@@ -93,7 +97,11 @@ impl<'a> Envelope<'a> {
         }
         let event_type = self.event_type.ok_or_else(|| missing("type"))?;
         if let Some(mut json) = self.unread_data.take() {
-            self.data = Some(data::decode(event_type, &mut json)?);
+            data::decode(event_type, &mut json, &mut self.data)?;
+            self.has_data = true;
+        }
+        if !self.has_data {
+            return Err(Rejection::new(Reason::InvalidData, "data", "missing"));
         }
         Ok(Event {
             service: self.service.ok_or_else(|| missing("subject"))?,
@@ -101,7 +109,7 @@ impl<'a> Envelope<'a> {
             source: self.source.ok_or_else(|| missing("source"))?,
             id: self.id.ok_or_else(|| missing("id"))?,
             event_type,
-            data: self.data.ok_or_else(|| Rejection::new(Reason::InvalidData, "data", "missing"))?,
+            data: self.data,
         })
     }
 }
