@@ -31,6 +31,8 @@ CREATE TABLE inputs (
     accepted    INTEGER NOT NULL,
     rejected    INTEGER NOT NULL,
     changed_at  TEXT NOT NULL,
+    -- Whether the run that read it came to its end. One that was cut short goes on: what it had read is not read again.
+    run_ended   INTEGER NOT NULL DEFAULT 0,
     CHECK (lines = accepted + rejected)
 ) STRICT;
 CREATE INDEX inputs_name ON inputs (name);

@@ -71,7 +71,7 @@ async fn list(store: &crate::store::Store, reason: Option<Reason>) -> anyhow::Re
                 "detail": letter.rejection.detail,
                 "rejectedAt": stored.rejected_at,
                 "length": letter.length,
-                "hash": letter.hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+                "hash": blake3::Hash::from(letter.hash).to_hex().as_str(),
                 // A line that is not UTF-8 is shown as near as can be; it is kept as it is.
                 "content": String::from_utf8_lossy(&letter.content),
             }))?;

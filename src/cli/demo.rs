@@ -8,10 +8,10 @@ use super::output::{print, table};
 use super::run::until_asked_to_stop;
 use super::{Options, Outcome, WrongUsage};
 use crate::config::Config;
+use crate::daemon;
 use crate::generate::{Plan, write_files};
 use crate::jobs::{self, IngestReport, Installation, Wanted};
 use crate::model::{Numbers, PeriodType, UsageRow};
-use crate::{daemon, generate};
 
 const EVENTS: u64 = 250_000;
 const SERVICES: u32 = 40;
@@ -48,7 +48,7 @@ impl Args {
 
 /// The directory that was named, if it is empty or not there yet; else a new one among the temporary files.
 fn fresh_dir(options: &Options) -> anyhow::Result<PathBuf> {
-    if options.data_dir == PathBuf::from(super::DEFAULT_DATA_DIR) {
+    if options.data_dir.as_os_str() == super::DEFAULT_DATA_DIR {
         let name = format!("usage-rollup-demo-{}", uuid::Uuid::now_v7().simple());
         return Ok(std::env::temp_dir().join(name));
     }
@@ -90,7 +90,6 @@ fn make_sample(installation: &Installation) -> anyhow::Result<()> {
     for file in write_files(&plan, &sample, &mut |_| {})? {
         std::fs::rename(&file, inbox.join(file.file_name().unwrap_or_default()))?;
     }
-    debug_assert!(EVENTS <= generate::EVENTS_PER_FILE);
     Ok(std::fs::remove_dir(&sample)?)
 }
 

@@ -42,18 +42,15 @@ impl Args {
             seed: self.seed,
             end: end.date(),
         };
-        match self.output {
-            Some(dir) => {
-                let files = write_files(&plan, &dir, &mut |_| {})?;
-                if !options.quiet {
-                    eprintln!("wrote {} events to {} files in {}", plan.events, files.len(), dir.display());
-                }
+        if let Some(dir) = self.output {
+            let files = write_files(&plan, &dir, &mut |_| {})?;
+            if !options.quiet {
+                eprintln!("wrote {} events to {} files in {}", plan.events, files.len(), dir.display());
             }
-            None => {
-                let mut out = Output::to(None)?;
-                write(&plan, &mut out, &mut |_| {})?;
-                out.finish()?;
-            }
+        } else {
+            let mut out = Output::to(None)?;
+            write(&plan, &mut out, &mut |_| {})?;
+            out.finish()?;
         }
         Ok(Outcome::Done)
     }

@@ -7,7 +7,7 @@ use super::{Cli, Outcome};
 pub(super) struct Args {}
 
 impl Args {
-    pub fn run(self) -> anyhow::Result<Outcome> {
+    pub fn run() -> anyhow::Result<Outcome> {
         let mut command = Cli::command();
         command.build();
         let mut page = Vec::new();

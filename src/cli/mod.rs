@@ -132,7 +132,7 @@ impl Cli {
                 Command::Generate(args) => args.run(&options),
                 Command::Config(args) => args.run(&options),
                 Command::Completions(args) => args.run(),
-                Command::Man(args) => args.run(),
+                Command::Man(man::Args {}) => man::Args::run(),
             }
         })
     }

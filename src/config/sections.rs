@@ -218,9 +218,9 @@ mod tests {
     fn the_defaults_are_those_of_the_specification() {
         let config = with("rollup.threads", "0").unwrap();
         assert_eq!(config.store.path, Path::new("data/usage.db"));
-        assert_eq!(config.ingest.identity_window, Duration::from_secs(7 * 86_400));
-        assert_eq!(config.ingest.max_future, Duration::from_secs(86_400));
-        assert_eq!(config.rollup.settle_after, Duration::from_secs(7_200));
+        assert_eq!(config.ingest.identity_window, Duration::from_hours(7 * 24));
+        assert_eq!(config.ingest.max_future, Duration::from_hours(24));
+        assert_eq!(config.rollup.settle_after, Duration::from_hours(2));
         assert_eq!(config.api.listen.to_string(), "127.0.0.1:8080");
     }
 
@@ -239,7 +239,18 @@ mod tests {
             ("ingest.after_commit", "burn"),
         ];
         let errors: Vec<String> = cases.iter().map(|(key, value)| with(key, value).unwrap_err()).collect();
-        insta::assert_snapshot!(errors.join("\n"));
+        insta::assert_snapshot!(errors.join("\n"), @r"
+        --test: `reporting.timezone` is 'Mars/Olympus', which can't be: 'Mars/Olympus' is not a time zone; expected an IANA name such as UTC or America/New_York
+        --test: `ingest.max_future` is 'soon', which can't be: expected number at 0; expected a duration such as 90s, 24h or 7days
+        --test: `ingest.earliest` is '2000', which can't be: expected RFC 3339, not before 1678, such as 2000-01-01T00:00:00Z
+        --test: `ingest.max_line_bytes` is '12', which can't be: expected a number from 1024 to 16777216
+        --test: `rollup.threads` is '-1', which can't be: invalid digit found in string
+        --test: `api.listen` is '8080', which can't be: invalid socket address syntax
+        --test: `api.auth` is 'maybe', which can't be: expected keys or off
+        --test: `schedule.ingest` is '* * * * *', which can't be: Invalid pattern: Pattern must have 6 or 7 fields when seconds are required and years are optional.; expected cron with seconds, such as 0 */5 * * * *
+        --test: `store.url` is 'mysql://x', which can't be: expected sqlite:PATH, or nothing for usage.db in the data directory
+        --test: `ingest.after_commit` is 'burn', which can't be: expected move or delete
+        ");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use super::rollup::rollup_leased;
 use super::{Installation, Run};
 use crate::ingest::decode::Decoder;
-use crate::ingest::source::{Source, inbox};
+use crate::ingest::source::{FileSource, Source, inbox};
 use crate::ingest::{IngestError, IngestRules, Pipeline, Reading, Summary};
 use crate::store::{Input, InputKind, InputState, Lease, Ledger};
 
@@ -49,15 +49,15 @@ pub async fn ingest(installation: &Installation, run: &Run, wanted: Wanted) -> a
     };
     let readings = readings(installation, sources).await?;
     let files = readings.len();
-    let summary = read(installation, run, &lease, readings).await.inspect_err(|_| {
+    let inputs: Vec<i64> = readings.iter().map(|reading| reading.input.id).collect();
+    let unread = readings.into_iter().filter(|reading| reading.input.state == InputState::Reading).collect();
+    let summary = read(installation, run, &lease, unread).inspect_err(|_| {
         installation.is_clean.store(false, Ordering::Relaxed);
     })?;
     let rolled_up = rollup_leased(installation, run, &lease).await?;
     // A run without inputs has an empty ledger, not everybody's.
-    let ledger = match summary.inputs.as_slice() {
-        [] => Ledger::default(),
-        inputs => installation.store.ledger(Some(inputs)).await?,
-    };
+    let ledger = if inputs.is_empty() { Ledger::default() } else { installation.store.ledger(Some(&inputs)).await? };
+    installation.store.end_run(&lease, &inputs).await?;
     Ok(IngestReport {
         files,
         lines: ledger.lines,
@@ -111,21 +111,20 @@ async fn inbox_sources(installation: &Installation) -> anyhow::Result<Vec<Source
     Ok(sources)
 }
 
-/// Gives each source its number in the ledger. A file whose reading was cut short goes on where that stopped.
+/// Gives each source its number in the ledger. Where an earlier run was cut short, this one goes on: a file is read from
+/// where that had come to, and not at all where that had come to its end.
 async fn readings(installation: &Installation, sources: Vec<Source>) -> anyhow::Result<Vec<Reading>> {
     let mut next_id = installation.store.next_input_id().await?;
     let mut readings: Vec<Reading> = Vec::with_capacity(sources.len());
     for source in sources {
         let signature = source.signature();
-        let unfinished = match &signature {
-            Some(signature) => installation.store.last_reading(&source.name(), source.kind(), signature).await?,
-            None => None,
+        let cut_short = match &signature {
+            Some(signature) => installation.store.readings_cut_short(&source.name(), source.kind(), signature).await?,
+            None => Vec::new(),
         };
-        let resumes = |input: &Input| {
-            let is_free = !readings.iter().any(|reading| reading.input.id == input.id);
-            input.state == InputState::Reading && is_free
-        };
-        let input = unfinished.filter(resumes).unwrap_or_else(|| {
+        // A file may be named twice.
+        let is_free = |input: &Input| !readings.iter().any(|reading| reading.input.id == input.id);
+        let input = cut_short.into_iter().find(is_free).unwrap_or_else(|| {
             next_id += 1;
             Input {
                 id: next_id - 1,
@@ -146,12 +145,7 @@ async fn readings(installation: &Installation, sources: Vec<Source>) -> anyhow::
 }
 
 /// Runs the pipeline, and puts the inbox's files away as their last line is committed.
-pub(super) async fn read(
-    installation: &Installation,
-    run: &Run,
-    lease: &Lease,
-    readings: Vec<Reading>,
-) -> anyhow::Result<Summary> {
+fn read(installation: &Installation, run: &Run, lease: &Lease, readings: Vec<Reading>) -> anyhow::Result<Summary> {
     let rules = rules(installation);
     let handle = Handle::current();
     std::thread::scope(|scope| {
@@ -205,9 +199,15 @@ fn of_input<'r>(readings: &'r [Reading], input: &Input) -> Option<&'r Source> {
     readings.iter().find(|reading| reading.input.id == input.id).map(|reading| &reading.source)
 }
 
-/// A file that can't be put away is told of and left: it is known to be done, and tried again at the next look.
+/// A file that can't be put away is told of and left: it is known to be done, and tried again at the next look. One that was
+/// written to since it was found is left too, and read anew: what was read of it before are copies then.
 fn put_away(installation: &Installation, source: &Source) {
-    let Some(path) = source.path() else { return };
+    let Source::File(file) = source else { return };
+    let path = &file.path;
+    if FileSource::find(path, file.kind).is_ok_and(|now| now.signature != file.signature) {
+        tracing::warn!(path = %path.display(), "a file of the inbox was written to while it was read; it is read again");
+        return;
+    }
     if let Err(error) = inbox::put_away(path, installation.config.ingest.after_commit) {
         tracing::warn!(path = %path.display(), %error, "cannot put away a file of the inbox that is done");
     }

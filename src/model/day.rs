@@ -85,8 +85,15 @@ impl FromStr for Day {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let date = (text.len() == 10).then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()).flatten();
-        date.map(Self::from_date).ok_or_else(|| format!("'{text}' is not a date; expected YYYY-MM-DD"))
+        // `0001-01-01` alone, and none of the other spellings that chrono takes.
+        let read = || {
+            let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text.as_bytes() else { return None };
+            let number =
+                |digits: &[u8]| digits.iter().try_fold(0, |sum, byte| Some(sum * 10 + char::from(*byte).to_digit(10)?));
+            let year = i32::try_from(number(&[y1, y2, y3, y4])?).ok()?;
+            NaiveDate::from_ymd_opt(year, number(&[m1, m2])?, number(&[d1, d2])?)
+        };
+        read().map(Self::from_date).ok_or_else(|| format!("'{text}' is not a date; expected YYYY-MM-DD"))
     }
 }
 
@@ -203,6 +210,38 @@ mod tests {
 
     fn start(zone: &str, text: &str) -> String {
         zone.parse::<Zone>().unwrap().start_of(day(text)).to_rfc3339_seconds()
+    }
+
+    #[test]
+    fn a_date_has_four_two_and_two_digits_and_exists() {
+        for (text, days) in
+            [("1970-01-01", 0), ("2024-02-29", 19_782), ("0001-01-01", -719_162), ("9999-12-31", 2_932_896)]
+        {
+            assert_eq!(text.parse(), Ok(Day(days)), "{text}");
+            assert_eq!(Day(days).to_string(), text);
+        }
+        let bad = [
+            "",
+            "2026-1-1",
+            "+12345-1-1",
+            "2026- 1- 1",
+            "2026-01-1 ",
+            " 2026-1-01",
+            "-026-01-01",
+            "+026-01-01",
+            "2026/01/01",
+            "20260101",
+            "2026-01-01Z",
+            "2026-00-01",
+            "2026-13-01",
+            "2026-01-00",
+            "2026-02-29",
+            "2026-04-31",
+            "２026-1-1",
+        ];
+        for text in bad {
+            assert!(text.parse::<Day>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ impl<T> Contents<T> {
         rows: impl Iterator<Item = &'r Row>,
         of: impl Fn(String) -> T,
     ) -> Result<Self, EventLogError> {
-        let mut places: Vec<Place> = rows.map(|row| (row.slice, row.segment_row)).collect();
+        let mut places: Vec<Place> = rows.map(|row| (row.slice, row.position)).collect();
         places.sort_unstable();
         let mut contents = HashMap::with_capacity(places.len());
         for slice in places.chunk_by(|a, b| a.0 == b.0) {
@@ -35,6 +35,6 @@ impl<T> Contents<T> {
     }
 
     pub fn of(&self, row: &Row) -> &T {
-        &self.0[&(row.slice, row.segment_row)]
+        &self.0[&(row.slice, row.position)]
     }
 }

@@ -115,7 +115,9 @@ mod tests {
 
     fn sum(parts: &[DayFacts]) -> DayFacts {
         let mut sum = DayFacts::default();
-        parts.iter().for_each(|part| sum += part);
+        for part in parts {
+            sum += part;
+        }
         sum
     }
 

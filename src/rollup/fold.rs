@@ -72,7 +72,7 @@ fn stored_rows(
     for service in rows.services() {
         let mut start = service.start;
         let mut firsts = Vec::with_capacity(service.len());
-        for group in rows.rows[service].chunk_by(same) {
+        for group in rows.all[service].chunk_by(same) {
             firsts.push(start);
             if group.len() > 1 {
                 tied.push(start..start + group.len());
@@ -100,14 +100,14 @@ fn distinct_contents(
     inputs: &mut BTreeMap<i64, InputCounts>,
 ) -> Result<HashMap<usize, Vec<usize>>, EventLogError> {
     let all = || tied.iter().cloned().flatten();
-    let hashes = Contents::read(slices, all().map(|row| &rows.rows[row]), |content| blake3::hash(content.as_bytes()))?;
+    let hashes = Contents::read(slices, all().map(|row| &rows.all[row]), |content| blake3::hash(content.as_bytes()))?;
     let mut distinct = HashMap::with_capacity(tied.len());
     for group in tied {
         let mut seen: Vec<usize> = Vec::with_capacity(1);
         for row in group.clone() {
-            let hash = hashes.of(&rows.rows[row]);
-            if seen.iter().any(|other| hashes.of(&rows.rows[*other]) == hash) {
-                inputs.entry(rows.rows[row].input).or_default().duplicate += 1;
+            let hash = hashes.of(&rows.all[row]);
+            if seen.iter().any(|other| hashes.of(&rows.all[*other]) == hash) {
+                inputs.entry(rows.all[row].input).or_default().duplicate += 1;
             } else {
                 seen.push(row);
             }
@@ -115,9 +115,9 @@ fn distinct_contents(
         distinct.insert(group.start, seen);
     }
     let several = || distinct.values().filter(|rows| rows.len() > 1);
-    let contents = Contents::read(slices, several().flatten().map(|row| &rows.rows[*row]), |content| content)?;
+    let contents = Contents::read(slices, several().flatten().map(|row| &rows.all[*row]), |content| content)?;
     for group in distinct.values_mut().filter(|rows| rows.len() > 1) {
-        group.sort_by(|a, b| contents.of(&rows.rows[*a]).cmp(contents.of(&rows.rows[*b])));
+        group.sort_by(|a, b| contents.of(&rows.all[*a]).cmp(contents.of(&rows.all[*b])));
     }
     Ok(distinct)
 }
@@ -165,12 +165,12 @@ impl<'a> Fold<'a> {
     /// Folds the stored rows of one service, which come in event order.
     fn service(&mut self, rows: &Rows, stored: &[usize]) {
         let Some(first) = stored.first() else { return };
-        let service = Uuid::from_u128(rows.rows[*first].service);
+        let service = Uuid::from_u128(rows.all[*first].service);
         let mut facts = self.facts.remove(&service).unwrap_or_default();
-        let voided: Vec<bool> = stored.iter().map(|row| self.is_voided(rows, service, &rows.rows[*row])).collect();
+        let voided: Vec<bool> = stored.iter().map(|row| self.is_voided(rows, service, &rows.all[*row])).collect();
         let conflicting = conflicting(rows, stored, &voided, self.rules.identity_window);
         for (index, row) in stored.iter().enumerate() {
-            let row = &rows.rows[*row];
+            let row = &rows.all[*row];
             let counts = self.inputs.entry(row.input).or_default();
             counts.stored += 1;
             counts.voided += u64::from(voided[index]);
@@ -264,7 +264,7 @@ fn conflicting(rows: &Rows, stored: &[usize], voided: &[bool], window: i64) -> H
         HashMap::with_capacity_and_hasher(stored.len(), FixedState::default());
     let mut conflicting = HashSet::new();
     for (index, row) in stored.iter().enumerate() {
-        let row = &rows.rows[*row];
+        let row = &rows.all[*row];
         let live_before = last_live.get(&row.identity.0);
         if live_before.is_some_and(|time| row.time.saturating_sub(*time) <= window) {
             conflicting.insert(index);

@@ -2,6 +2,7 @@
 //! what must be stored instead comes out: the caller reads and writes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::BuildHasher;
 
 use uuid::Uuid;
 
@@ -28,7 +29,7 @@ pub fn users_of(partitions: &Partitions) -> Vec<UserKey> {
 #[must_use]
 pub fn merge_users(
     partitions: &Partitions,
-    mut stored: HashMap<UserKey, UserHistory>,
+    mut stored: HashMap<UserKey, UserHistory, impl BuildHasher>,
 ) -> (BTreeMap<UserKey, UserHistory>, ClassMoves) {
     let mut merged: BTreeMap<UserKey, UserHistory> = BTreeMap::new();
     for (partition, facts) in partitions {
@@ -75,7 +76,7 @@ pub fn merge_months(
     partitions: &Partitions,
     moves: &ClassMoves,
     keys: &[MonthKey],
-    mut stored: HashMap<MonthKey, MonthFacts>,
+    mut stored: HashMap<MonthKey, MonthFacts, impl BuildHasher>,
 ) -> MergedMonths {
     let mut merged = MergedMonths::default();
     let mut months: BTreeMap<MonthKey, (MonthFacts, bool)> =

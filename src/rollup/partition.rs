@@ -32,7 +32,7 @@ pub(super) struct Row {
     pub line: i64,
     /// Where its whole content stands: which of the partition's slices, and which row of that segment.
     pub slice: u32,
-    pub segment_row: u64,
+    pub position: u64,
 }
 
 /// A segment's rows of the day that is being folded.
@@ -44,7 +44,7 @@ pub(super) struct Slice {
 
 /// The rows of a partition, or of that part of it whose identities fall to one pass.
 pub(super) struct Rows {
-    pub rows: Vec<Row>,
+    pub all: Vec<Row>,
     ids: String,
     sources: Vec<String>,
     /// The `service.updated` documents, by row.
@@ -55,7 +55,7 @@ impl Rows {
     /// Reads the rows of all slices whose identity falls to this pass, and puts them in order: service, time, source, id,
     /// then arrival. Slices are sorted as they are stored, so the sort merges runs.
     pub fn load(slices: &[Slice], pass: Pass) -> Result<Self, EventLogError> {
-        let mut rows = Self { rows: Vec::new(), ids: String::new(), sources: Vec::new(), patches: Vec::new() };
+        let mut rows = Self { all: Vec::new(), ids: String::new(), sources: Vec::new(), patches: Vec::new() };
         for (index, slice) in slices.iter().enumerate() {
             let mut next_row = slice.partition.first_row;
             slice.segment.read::<EventLogError>(slice.partition, Columns::Rollup, |batch| {
@@ -64,14 +64,14 @@ impl Rows {
                 Ok(())
             })?;
         }
-        let mut sorted = std::mem::take(&mut rows.rows);
+        let mut sorted = std::mem::take(&mut rows.all);
         sorted.sort_by(|a, b| {
             (a.service, a.time)
                 .cmp(&(b.service, b.time))
                 .then_with(|| rows.compare_identity(a, b))
                 .then_with(|| (a.input, a.line).cmp(&(b.input, b.line)))
         });
-        rows.rows = sorted;
+        rows.all = sorted;
         Ok(rows)
     }
 
@@ -98,7 +98,7 @@ impl Rows {
     /// The ranges of rows that share a service.
     pub fn services(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         let mut start = 0;
-        self.rows.chunk_by(|a, b| a.service == b.service).map(move |rows| {
+        self.all.chunk_by(|a, b| a.service == b.service).map(move |rows| {
             let range = start..start + rows.len();
             start = range.end;
             range
@@ -136,7 +136,7 @@ impl Rows {
                 _ => (0, 0),
             };
             let source = self.intern(source);
-            self.rows.push(Row {
+            self.all.push(Row {
                 service: guid(services.value(row)),
                 time: times.value(row),
                 identity,
@@ -152,14 +152,14 @@ impl Rows {
                 input: inputs.value(row),
                 line: lines.value(row),
                 slice,
-                segment_row: first_row + row as u64,
+                position: first_row + row as u64,
             });
         }
     }
 
     /// Sources are few; the last used is the likeliest.
     fn intern(&mut self, source: &str) -> u32 {
-        let last = self.rows.last().map_or(0, |row| row.source as usize);
+        let last = self.all.last().map_or(0, |row| row.source as usize);
         let known = if self.sources.get(last).is_some_and(|known| known == source) {
             Some(last)
         } else {

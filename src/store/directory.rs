@@ -76,6 +76,12 @@ pub(super) async fn replace_patches(
     Ok(())
 }
 
+/// An instant or a date (from its midnight on, as the API shows it) in the one form that sorts by time.
+fn sortable(created_on: &str) -> String {
+    let instant = Instant::parse_rfc3339(created_on).or_else(|| Some(created_on.parse::<Day>().ok()?.utc_start()));
+    instant.map_or_else(|| created_on.to_owned(), text_of)
+}
+
 async fn redraw(connection: &mut SqliteConnection, guid: Uuid) -> Result<()> {
     let key = guid.as_bytes().as_slice();
     let rows = sqlx::query("SELECT time, patch FROM service_patches WHERE service_guid = $1 ORDER BY day, position")
@@ -99,11 +105,23 @@ async fn redraw(connection: &mut SqliteConnection, guid: Uuid) -> Result<()> {
     )
     .bind(key)
     .bind(service.status().name())
-    .bind(Instant::parse_rfc3339(&created_on).map_or(created_on, text_of))
+    .bind(sortable(&created_on))
     .bind(service.reseller_guid.map(|guid| guid.as_bytes().to_vec()))
     .bind(service.partner_guid.map(|guid| guid.as_bytes().to_vec()))
     .bind(serde_json::to_string(&service).map_err(StoreError::inconsistent)?)
     .execute(connection)
     .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_and_instants_sort_together() {
+        assert_eq!(sortable("2026-01-30"), "2026-01-30T00:00:00Z");
+        assert_eq!(sortable("2026-01-30T00:00:00Z"), "2026-01-30T00:00:00Z");
+        assert_eq!(sortable("2026-01-30t01:30:00.25+02:00"), "2026-01-29T23:30:00Z");
+    }
 }

@@ -91,10 +91,10 @@ impl Store {
 /// Begins a query whose table `wanted (a, b)` holds these keys.
 fn wanted<K>(
     keys: &[K],
-    mut push: impl FnMut(sqlx::query_builder::Separated<'_, Sqlite, &'static str>, &K),
+    push: impl FnMut(sqlx::query_builder::Separated<'_, Sqlite, &'static str>, &K),
 ) -> sqlx::QueryBuilder<Sqlite> {
     let mut query = sqlx::QueryBuilder::new("WITH wanted (a, b) AS (");
-    query.push_values(keys, |row, key| push(row, key));
+    query.push_values(keys, push);
     query.push(") ");
     query
 }

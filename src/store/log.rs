@@ -99,30 +99,46 @@ impl Store {
     /// When the database fails.
     pub async fn last_reading(&self, name: &str, kind: InputKind, signature: &str) -> Result<Option<Input>> {
         let row = sqlx::query(
-            "SELECT id, state, next_offset, next_line, lines, accepted, rejected FROM inputs
-             WHERE name = $1 AND kind = $2 AND signature = $3 ORDER BY id DESC LIMIT 1",
+            "SELECT * FROM inputs WHERE name = $1 AND kind = $2 AND signature = $3 ORDER BY id DESC LIMIT 1",
         )
         .bind(name)
         .bind(kind.name())
         .bind(signature)
         .fetch_optional(&self.readers)
         .await?;
-        let Some(row) = row else { return Ok(None) };
-        let unsigned = |column| row.try_get::<i64, _>(column).map(i64::cast_unsigned);
-        let state: &str = row.try_get("state")?;
-        Ok(Some(Input {
-            id: row.try_get("id")?,
-            name: name.to_owned(),
-            kind,
-            state: InputState::from_name(state)
-                .ok_or_else(|| StoreError::inconsistent(format!("the state {state}")))?,
-            signature: signature.to_owned(),
-            next_offset: unsigned("next_offset")?,
-            next_line: unsigned("next_line")?,
-            lines: unsigned("lines")?,
-            accepted: unsigned("accepted")?,
-            rejected: unsigned("rejected")?,
-        }))
+        row.map(|row| input(&row, kind)).transpose()
+    }
+
+    /// The readings of an input of this name and content that belong to a run that was cut short, in order: those that it
+    /// had not finished, and those that it had finished.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn readings_cut_short(&self, name: &str, kind: InputKind, signature: &str) -> Result<Vec<Input>> {
+        let rows = sqlx::query(
+            "SELECT * FROM inputs WHERE name = $1 AND kind = $2 AND signature = $3
+                 AND run_ended = 0 AND state <> 'failed' ORDER BY id",
+        )
+        .bind(name)
+        .bind(kind.name())
+        .bind(signature)
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(|row| input(row, kind)).collect()
+    }
+
+    /// Notes that the run that read these inputs came to its end, so that the next one that names them reads them anew.
+    ///
+    /// # Errors
+    /// When the lease is lost or the database fails.
+    pub async fn end_run(&self, lease: &Lease, inputs: &[i64]) -> Result<()> {
+        let mut transaction = self.begin_leased(lease).await?;
+        sqlx::query("UPDATE inputs SET run_ended = 1 WHERE id IN (SELECT value FROM json_each($1))")
+            .bind(serde_json::to_string(inputs).map_err(StoreError::inconsistent)?)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// Makes segments live, moves the inputs' checkpoints, keeps the dead letters and marks what became dirty: all or none.
@@ -215,6 +231,23 @@ impl Store {
             voids: voids.iter().map(void).collect::<Result<_>>()?,
         })
     }
+}
+
+fn input(row: &sqlx::sqlite::SqliteRow, kind: InputKind) -> Result<Input> {
+    let unsigned = |column| row.try_get::<i64, _>(column).map(i64::cast_unsigned);
+    let state: &str = row.try_get("state")?;
+    Ok(Input {
+        id: row.try_get("id")?,
+        name: row.try_get("name")?,
+        kind,
+        state: InputState::from_name(state).ok_or_else(|| StoreError::inconsistent(format!("the state {state}")))?,
+        signature: row.try_get("signature")?,
+        next_offset: unsigned("next_offset")?,
+        next_line: unsigned("next_line")?,
+        lines: unsigned("lines")?,
+        accepted: unsigned("accepted")?,
+        rejected: unsigned("rejected")?,
+    })
 }
 
 async fn upsert_input(connection: &mut sqlx::SqliteConnection, input: &Input, now: Instant) -> Result<()> {

@@ -223,7 +223,7 @@ async fn insert_all<T>(
 ) -> Result<()> {
     for items in items.chunks(MAX_PARAMETERS / columns) {
         let mut query = sqlx::QueryBuilder::<Sqlite>::new(insert);
-        query.push_values(items, |separated, item| push(separated, item));
+        query.push_values(items, &mut push);
         query.push(on_conflict);
         query.build().execute(&mut *connection).await?;
     }

@@ -245,7 +245,11 @@ async fn the_period_is_yesterday_or_the_one_that_is_asked_for() {
         let answer = world.get(&usage(ACME, query)).await;
         assert_eq!(answer.status, StatusCode::OK, "{query}: {}", answer.body);
         assert_eq!(answer.text("period"), format!("{period}T00:00:00Z"), "{query}");
-        assert_eq!((answer.number("totalMessageCount"), answer.number("featureUsageSecureForms")), (messages, forms), "{query}");
+        assert_eq!(
+            (answer.number("totalMessageCount"), answer.number("featureUsageSecureForms")),
+            (messages, forms),
+            "{query}"
+        );
     }
     // On the first of a month, yesterday is of the month before.
     let answer = world.get_at("2026-04-01T00:00:00Z", &usage(ACME, "?periodType=Monthly")).await;
@@ -274,7 +278,8 @@ async fn the_state_is_the_one_of_now_and_not_of_the_last_rollup() {
         let (world, path) = (&world, usage(ACME, query));
         async move {
             let answer = world.get_at(now, &path).await;
-            [answer.header("x-usage-state").unwrap().to_owned(), answer.header("x-usage-revision").unwrap().to_owned()].join(" ")
+            [answer.header("x-usage-state").unwrap().to_owned(), answer.header("x-usage-revision").unwrap().to_owned()]
+                .join(" ")
         }
     };
     assert_eq!(standing(INGESTED, "?period=2026-03-03").await, "settling 1");
@@ -338,7 +343,10 @@ async fn ping_tells_time_and_version() {
     let world = World::new().await;
     for path in ["/api/ping", "/ping", "/api/json/reply/Ping", "/api/PING/"] {
         let answer = world.get(path).await;
-        assert_eq!(answer.body, format!(r#"{{"timestamp":"2026-03-04T10:00:00Z","version":"{}"}}"#, env!("CARGO_PKG_VERSION")));
+        assert_eq!(
+            answer.body,
+            format!(r#"{{"timestamp":"2026-03-04T10:00:00Z","version":"{}"}}"#, env!("CARGO_PKG_VERSION"))
+        );
         assert_eq!(answer.header("x-usage-state"), None);
     }
 }
@@ -346,7 +354,8 @@ async fn ping_tells_time_and_version() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_malformed_is_told_all_at_once() {
     let world = World::new().await;
-    let answer = world.get(&usage("nonsense", "?period=soon&PeriodType=Weekly&period=%22later%22&asOf=2026-01-01")).await;
+    let answer =
+        world.get(&usage("nonsense", "?period=soon&PeriodType=Weekly&period=%22later%22&asOf=2026-01-01")).await;
     assert_eq!(
         answer.error(),
         concat!(
@@ -383,15 +392,26 @@ async fn what_makes_no_sense_is_refused_with_its_field() {
 async fn what_is_not_there_is_404_in_json() {
     let world = World::new().await;
     for service in [UNKNOWN, "00000000000000000000000000000099"] {
-        let expected = format!(r#"404 {{"responseStatus":{{"errorCode":"NotFound","message":"there is no service {service}","errors":[]}}}}"#);
+        let expected = format!(
+            r#"404 {{"responseStatus":{{"errorCode":"NotFound","message":"there is no service {service}","errors":[]}}}}"#
+        );
         assert_eq!(world.get(&usage(service, "")).await.error(), expected);
     }
     for path in [
-        "/", "/api", "/api/nothing", "/api/services", "/api/xml/reply/Ping", "/api/csv/reply/Ping", "/api/jsv/reply/Ping", "/%00%ff/%",
-        "/api/services/%2e%2e/serviceusage/x", "/api/api/api/ping",
+        "/",
+        "/api",
+        "/api/nothing",
+        "/api/services",
+        "/api/xml/reply/Ping",
+        "/api/csv/reply/Ping",
+        "/api/jsv/reply/Ping",
+        "/%00%ff/%",
+        "/api/services/%2e%2e/serviceusage/x",
+        "/api/api/api/ping",
     ] {
         let answer = world.get(path).await;
-        let expected = r#"404 {"responseStatus":{"errorCode":"NotFound","message":"there is no such route","errors":[]}}"#;
+        let expected =
+            r#"404 {"responseStatus":{"errorCode":"NotFound","message":"there is no such route","errors":[]}}"#;
         assert_eq!(answer.error(), expected, "{path}");
     }
 }
@@ -431,7 +451,9 @@ async fn head_and_options_work_as_http_has_them() {
     let missing = world.ask(INGESTED, request(Method::HEAD, "/api/nothing", &[])).await;
     assert_eq!((missing.status, missing.body.as_str()), (StatusCode::NOT_FOUND, ""));
 
-    let options = world.ask(INGESTED, request(Method::OPTIONS, &usage(ACME, ""), &[("origin", "https://elsewhere.example")])).await;
+    let options = world
+        .ask(INGESTED, request(Method::OPTIONS, &usage(ACME, ""), &[("origin", "https://elsewhere.example")]))
+        .await;
     assert_eq!((options.status, options.body.as_str()), (StatusCode::NO_CONTENT, ""));
     assert_eq!(options.header("allow"), Some("GET, HEAD, OPTIONS"));
     assert_eq!(options.header("access-control-allow-origin"), None, "CORS is off");
@@ -462,7 +484,9 @@ async fn a_role_sees_its_scope_and_no_more() {
         assert_eq!(world.get_with(&key, &usage(UNKNOWN, "")).await.status, StatusCode::NOT_FOUND);
     }
     let key = world.key(Role::Reseller, Some(RESELLER), None).await;
-    let expected = format!(r#"403 {{"responseStatus":{{"errorCode":"Forbidden","message":"this key may not see the service {BARE}","errors":[]}}}}"#);
+    let expected = format!(
+        r#"403 {{"responseStatus":{{"errorCode":"Forbidden","message":"this key may not see the service {BARE}","errors":[]}}}}"#
+    );
     assert_eq!(world.get_with(&key, &usage(BARE, "")).await.error(), expected);
     let blocked = world.get_with(&key, &usage(BLOCKED, "")).await;
     assert!(!blocked.body.contains("Blocked"), "its status is for those in scope: {}", blocked.body);
@@ -487,13 +511,17 @@ async fn hidden_services_are_as_if_they_were_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_valid_key_everything_is_401() {
     let world = World::with(&[]).await;
-    for (method, path) in
-        [(Method::GET, usage(ACME, "")), (Method::GET, "/api/ping".to_owned()), (Method::GET, "/nothing".to_owned()), (Method::POST, "/api/ping".to_owned())]
-    {
+    for (method, path) in [
+        (Method::GET, usage(ACME, "")),
+        (Method::GET, "/api/ping".to_owned()),
+        (Method::GET, "/nothing".to_owned()),
+        (Method::POST, "/api/ping".to_owned()),
+    ] {
         let answer = world.ask(INGESTED, request(method, &path, &[])).await;
         let expected = r#"401 {"responseStatus":{"errorCode":"Unauthorized","message":"an API key is needed: send it as a bearer token","errors":[]}}"#;
         assert_eq!(answer.error(), expected, "{path}");
-        let challenges: Vec<&str> = answer.headers.get_all("www-authenticate").iter().map(|value| value.to_str().unwrap()).collect();
+        let challenges: Vec<&str> =
+            answer.headers.get_all("www-authenticate").iter().map(|value| value.to_str().unwrap()).collect();
         assert_eq!(challenges, [r#"Bearer realm="usage-rollup""#, r#"Basic realm="usage-rollup", charset="UTF-8""#]);
     }
     let bad = r#"401 {"responseStatus":{"errorCode":"Unauthorized","message":"the API key is not valid","errors":[]}}"#;
@@ -571,7 +599,8 @@ async fn a_served_api_answers_bounds_its_requests_and_ends_when_it_is_told_to() 
     assert!(ping.starts_with("HTTP/1.1 200 OK\r\n") && ping.ends_with("\r\n\r\n"), "{ping}");
     let length = world.get("/api/ping").await.body.len();
     assert!(ping.contains(&format!("content-length: {length}\r\n")), "{ping}");
-    let long = exchange(format!("GET /api/ping HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(40_000))).await.unwrap();
+    let long =
+        exchange(format!("GET /api/ping HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(40_000))).await.unwrap();
     assert!(long.starts_with("HTTP/1.1 431 "), "{long}");
 
     // A connection that idles does not keep the shutdown waiting.

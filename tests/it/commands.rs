@@ -106,7 +106,7 @@ fn dead_letters_are_kept_whole_and_replayed_under_their_own_input() {
         .map(|letter| format!("{}:{} {} {}", letter["line"], letter["reason"], letter["member"], letter["detail"]))
         .collect();
     insta::assert_snapshot!(told.join("\n"), @r#"
-    20:"invalid_json" "" "the line ends within a string at byte 33"
+    20:"invalid_json" "" "the line ends within a string at byte 35"
     21:"unknown_type" "type" "'message.Sent' is no type of the specification, nor mapped to one by ingest.types"
     22:"invalid_data" "data.sizeBytes" "expected an integer from 0 through 2^53, written without sign, fraction or exponent"
     "#);
@@ -130,11 +130,22 @@ fn dead_letters_are_kept_whole_and_replayed_under_their_own_input() {
 fn services_are_imported_from_csv_and_ndjson_all_or_none() {
     let binary = Binary::new();
     let guid = "3f2b8c1e-7d54-4f0a-9a55-0d6f1f8f7a10";
-    fs::write(binary.path("a.csv"), format!("serviceGuid,name,status,contact.email\n{guid},\"Acme, Inc\",TrialActive,ann@acme.example\n")).unwrap();
+    fs::write(
+        binary.path("a.csv"),
+        format!("serviceGuid,name,status,contact.email\n{guid},\"Acme, Inc\",TrialActive,ann@acme.example\n"),
+    )
+    .unwrap();
     assert_eq!(json(&binary.ok(&["services", "import", "a.csv"]))["imported"], 1);
-    fs::write(binary.path("b.ndjson"), format!("{{\"serviceGuid\":\"{guid}\",\"name\":null}}\n{{\"serviceGuid\":\"{guid}\",\"status\":\"Nice\"}}\n")).unwrap();
+    fs::write(
+        binary.path("b.ndjson"),
+        format!("{{\"serviceGuid\":\"{guid}\",\"name\":null}}\n{{\"serviceGuid\":\"{guid}\",\"status\":\"Nice\"}}\n"),
+    )
+    .unwrap();
     let error = binary.fails(1, &["services", "import", "b.ndjson"]);
-    assert!(error.contains("b.ndjson, entry 2: invalid_data: data.status: expected a service status; nothing was imported"), "{error}");
+    assert!(
+        error.contains("b.ndjson, entry 2: invalid_data: data.status: expected a service status; nothing was imported"),
+        "{error}"
+    );
     let listed = json(&binary.ok(&["services", "list", "--json"]));
     assert_eq!((&listed["name"], &listed["status"]), (&"Acme, Inc".into(), &"TrialActive".into()));
     assert_eq!(listed["contact"]["email"], "ann@acme.example");
@@ -144,8 +155,22 @@ fn services_are_imported_from_csv_and_ndjson_all_or_none() {
 fn keys_are_shown_once_and_can_be_revoked() {
     let binary = Binary::new();
     let scope = "3f2b8c1e7d544f0a9a550d6f1f8f7a10";
-    let created = json(&binary.ok(&["keys", "create", "--role", "service", "--scope", scope, "--expires", "2099-01-01", "--name", "billing"]));
-    assert_eq!((&created["role"], &created["scope"], &created["expires"]), (&"Service".into(), &scope.into(), &"2099-01-01T00:00:00Z".into()));
+    let created = json(&binary.ok(&[
+        "keys",
+        "create",
+        "--role",
+        "service",
+        "--scope",
+        scope,
+        "--expires",
+        "2099-01-01",
+        "--name",
+        "billing",
+    ]));
+    assert_eq!(
+        (&created["role"], &created["scope"], &created["expires"]),
+        (&"Service".into(), &scope.into(), &"2099-01-01T00:00:00Z".into())
+    );
     let (id, key) = (created["id"].as_str().unwrap(), created["key"].as_str().unwrap());
     let listed = binary.ok(&["keys", "list"]);
     assert!(listed.contains(id) && listed.contains("billing") && !listed.contains(key));

@@ -39,7 +39,8 @@ fn deliveries(lines: usize) -> impl Strategy<Value = Delivery> {
                 let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(order.len() + 1)).collect();
                 cuts.sort_unstable();
                 let bounds = std::iter::once(0).chain(cuts).chain([order.len()]).collect::<Vec<usize>>();
-                let files: Vec<Vec<usize>> = bounds.windows(2).map(|bound| order[bound[0]..bound[1]].to_vec()).collect();
+                let files: Vec<Vec<usize>> =
+                    bounds.windows(2).map(|bound| order[bound[0]..bound[1]].to_vec()).collect();
                 let runs = if one_run { vec![files] } else { files.into_iter().map(|file| vec![file]).collect() };
                 Delivery { zone, threads, runs }
             })
@@ -89,10 +90,15 @@ fn the_engine_gives_the_rows_and_the_ledger_of_the_oracle() {
             prop_assert_eq!(monthly, expected.monthly_csv);
             prop_assert_eq!(ledger.lines, ledger.stored + ledger.duplicate + ledger.rejected);
             prop_assert_eq!(ledger.stored, ledger.counted + ledger.voided + ledger.conflicting);
-            let found = [ledger.lines, ledger.stored, ledger.duplicate, ledger.rejected, ledger.voided, ledger.conflicting];
+            let found =
+                [ledger.lines, ledger.stored, ledger.duplicate, ledger.rejected, ledger.voided, ledger.conflicting];
             let of_oracle = &expected.ledger;
             let expected = [
-                of_oracle.lines, of_oracle.stored, of_oracle.duplicate, of_oracle.rejected, of_oracle.voided,
+                of_oracle.lines,
+                of_oracle.stored,
+                of_oracle.duplicate,
+                of_oracle.rejected,
+                of_oracle.voided,
                 of_oracle.conflicting,
             ];
             prop_assert_eq!(found.map(i64::cast_unsigned), expected);
@@ -118,7 +124,8 @@ fn rows_are_partitions_and_months_are_made_of_days_without_holes() {
             }
             for month in &monthly {
                 let in_month = |row: &&Row| {
-                    row.service == month.service && row.period.format("%Y-%m").to_string() == month.period.format("%Y-%m").to_string()
+                    row.service == month.service
+                        && row.period.format("%Y-%m").to_string() == month.period.format("%Y-%m").to_string()
                 };
                 let days: Vec<&Row> = daily.iter().filter(in_month).collect();
                 let last = days.last().expect("a month has days");

@@ -1,1 +1,18 @@
+//! The specification as tests: through the engine as a library, and through the real binary.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy.toml allows it in tests, but does not see that these helpers belong to some"
+)]
+
+mod api;
+mod commands;
+mod crash;
+mod golden;
+mod laws;
+mod oracle;
+mod oracle_json;
+mod oracle_line;
+mod random_events;
+mod random_spelling;
+mod support;

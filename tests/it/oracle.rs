@@ -11,13 +11,8 @@ use std::fmt::Write as _;
 /// The header of the CSV export (cli.md).
 pub const HEADER: &str = "ServiceGuid,PeriodType,Period,TotalUserCount,ProUserCount,GuestUserCount,DisabledUserCount,UnregisteredUserCount,FeatureUsageSecureMessagingGateway,FeatureUsageSecureMessagingPlus,FeatureUsageDataLeakPrevention,FeatureUsageSecureLargeFiles,FeatureUsageSecureForms,TotalMessageCount,TotalAttachmentCount,AttachmentStorageUsage";
 
-const FEATURES: [&str; 5] = [
-    "SecureMessagingGateway",
-    "SecureMessagingPlus",
-    "DataLeakPrevention",
-    "SecureLargeFiles",
-    "SecureForms",
-];
+const FEATURES: [&str; 5] =
+    ["SecureMessagingGateway", "SecureMessagingPlus", "DataLeakPrevention", "SecureLargeFiles", "SecureForms"];
 
 /// `ingest.identity_window`, inclusive (events.md, "Identity, order, day").
 const IDENTITY_WINDOW: TimeDelta = TimeDelta::seconds(7 * 86_400);
@@ -63,10 +58,7 @@ pub fn usage(files: &[&[u8]], zone: Tz, now: DateTime<Utc>) -> Outcome {
         match read(line, earliest, now + MAX_FUTURE) {
             Err(reason) => {
                 ledger.rejected += 1;
-                *ledger
-                    .rejected_by_reason
-                    .entry(reason.to_owned())
-                    .or_default() += 1;
+                *ledger.rejected_by_reason.entry(reason.to_owned()).or_default() += 1;
             }
             Ok(event) => {
                 let copy_of = stored.insert(whole(&event), event);
@@ -78,37 +70,22 @@ pub fn usage(files: &[&[u8]], zone: Tz, now: DateTime<Utc>) -> Outcome {
     ledger.stored = stored.len() as u64;
     let counted = counted(&stored, &mut ledger);
     let (daily_csv, monthly_csv) = exports(&counted, zone, now.with_timezone(&zone).date_naive());
-    Outcome {
-        ledger,
-        daily_csv,
-        monthly_csv,
-    }
+    Outcome { ledger, daily_csv, monthly_csv }
 }
 
 /// The rows of an export whose period is in the inclusive range, under the header.
 #[must_use]
 pub fn cut(csv: &str, from: &str, to: &str) -> String {
-    let inside = |row: &str| {
-        row.split(',')
-            .nth(2)
-            .is_some_and(|period| from <= period && period <= to)
-    };
-    let kept = csv
-        .lines()
-        .enumerate()
-        .filter(|(at, row)| *at == 0 || inside(row));
+    let inside = |row: &str| row.split(',').nth(2).is_some_and(|period| from <= period && period <= to);
+    let kept = csv.lines().enumerate().filter(|(at, row)| *at == 0 || inside(row));
     kept.fold(String::new(), |text, (_, row)| text + row + "\n")
 }
 
 /// The lines of a file that are not blank, without the byte order mark at its start.
 fn lines(file: &[u8]) -> Vec<&[u8]> {
     let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
-    let lines = file
-        .split(|b| *b == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    lines
-        .filter(|line| !line.iter().all(|b| b" \t\r".contains(b)))
-        .collect()
+    let lines = file.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    lines.filter(|line| !line.iter().all(|b| b" \t\r".contains(b))).collect()
 }
 
 /// Everything that two copies of one event have in common, as text.
@@ -146,16 +123,11 @@ fn counted<'a>(stored: &'a [Event], ledger: &mut Ledger) -> Vec<&'a Event> {
         !is_void(event) && targets.contains(&(service, source, id, event.time))
     };
     let mut of_identity: BTreeMap<_, Vec<&Event>> = BTreeMap::new();
-    for event in stored
-        .iter()
-        .filter(|event| !is_void(event) && !voided(event))
-    {
+    for event in stored.iter().filter(|event| !is_void(event) && !voided(event)) {
         of_identity.entry(identity(event)).or_default().push(event);
     }
     let conflicting = |event: &Event| {
-        let others = of_identity
-            .get(&identity(event))
-            .map_or(&[][..], Vec::as_slice);
+        let others = of_identity.get(&identity(event)).map_or(&[][..], Vec::as_slice);
         others.iter().any(|other| {
             let before = (other.time, content(other)) < (event.time, content(event));
             before && event.time - other.time <= IDENTITY_WINDOW
@@ -180,10 +152,7 @@ fn exports(counted: &[&Event], zone: Tz, today: NaiveDate) -> (String, String) {
     let mut services: BTreeMap<&str, Vec<(NaiveDate, &Event)>> = BTreeMap::new();
     for event in counted {
         let day = event.time.with_timezone(&zone).date_naive();
-        services
-            .entry(&event.service)
-            .or_default()
-            .push((day, event));
+        services.entry(&event.service).or_default().push((day, event));
     }
     let (mut daily, mut monthly) = (format!("{HEADER}\n"), format!("{HEADER}\n"));
     for (service, events) in &services {
@@ -209,19 +178,12 @@ fn numbers(row: &Row) -> String {
     let total: u64 = row.users.iter().sum();
     let users = std::iter::once(total).chain(row.users).map(i128::from);
     let shown = users.chain(row.counters).chain([row.storage]);
-    shown
-        .map(|number| number.clamp(0, i128::from(i64::MAX)).to_string())
-        .collect::<Vec<_>>()
-        .join(",")
+    shown.map(|number| number.clamp(0, i128::from(i64::MAX)).to_string()).collect::<Vec<_>>().join(",")
 }
 
 /// One service's row for one day, from all of its counted events in event order.
 fn day_row(events: &[(NaiveDate, &Event)], day: NaiveDate) -> Row {
-    let mut row = Row {
-        users: [0; 4],
-        counters: [0; 7],
-        storage: 0,
-    };
+    let mut row = Row { users: [0; 4], counters: [0; 7], storage: 0 };
     for (at, event) in events.iter().filter(|(at, _)| *at <= day) {
         let today = i128::from(*at == day);
         match event.kind.as_str() {
@@ -242,14 +204,10 @@ fn day_row(events: &[(NaiveDate, &Event)], day: NaiveDate) -> Row {
             _ => {}
         }
     }
-    let users = events
-        .iter()
-        .filter(|(_, event)| makes_exist(event))
-        .filter_map(|(_, event)| event.data.text("userGuid"));
+    let users =
+        events.iter().filter(|(_, event)| makes_exist(event)).filter_map(|(_, event)| event.data.text("userGuid"));
     for user in users.collect::<BTreeSet<_>>() {
-        let so_far = events
-            .iter()
-            .filter(|(at, event)| *at <= day && event.data.text("userGuid") == Some(user));
+        let so_far = events.iter().filter(|(at, event)| *at <= day && event.data.text("userGuid") == Some(user));
         if let Some(class) = class_of(&so_far.map(|(_, event)| *event).collect::<Vec<_>>()) {
             row.users[class] += 1;
         }
@@ -258,41 +216,24 @@ fn day_row(events: &[(NaiveDate, &Event)], day: NaiveDate) -> Row {
 }
 
 fn makes_exist(event: &Event) -> bool {
-    let kinds = [
-        "user.invited",
-        "user.registered",
-        "user.groupChanged",
-        "user.disabled",
-        "user.enabled",
-        "user.updated",
-    ];
+    let kinds =
+        ["user.invited", "user.registered", "user.groupChanged", "user.disabled", "user.enabled", "user.updated"];
     kinds.contains(&event.kind.as_str())
 }
 
 /// A user's one class from the events that name it, in event order (usage.md, "A user exists from …"):
 /// 0 pro, 1 guest, 2 disabled, 3 unregistered, in the order of the columns; none while it does not exist.
 fn class_of(events: &[&Event]) -> Option<usize> {
-    let last_of = |kinds: &[&str]| {
-        events
-            .iter()
-            .rev()
-            .find(|event| kinds.contains(&event.kind.as_str()))
-    };
+    let last_of = |kinds: &[&str]| events.iter().rev().find(|event| kinds.contains(&event.kind.as_str()));
     events.iter().find(|event| makes_exist(event))?;
-    if last_of(&["user.disabled", "user.enabled"])
-        .is_some_and(|event| event.kind == "user.disabled")
-    {
+    if last_of(&["user.disabled", "user.enabled"]).is_some_and(|event| event.kind == "user.disabled") {
         return Some(2);
     }
     if last_of(&["user.registered"]).is_none() {
         return Some(3);
     }
     let tells_group = ["user.invited", "user.registered", "user.groupChanged"];
-    let groups = events
-        .iter()
-        .filter(|event| tells_group.contains(&event.kind.as_str()));
-    let last_group = groups
-        .filter_map(|event| event.data.text("groupType"))
-        .next_back();
+    let groups = events.iter().filter(|event| tells_group.contains(&event.kind.as_str()));
+    let last_group = groups.filter_map(|event| event.data.text("groupType")).next_back();
     Some(usize::from(last_group != Some("Professional")))
 }

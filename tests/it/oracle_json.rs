@@ -44,11 +44,7 @@ impl Parser<'_> {
     }
 
     fn value(&mut self, depth: usize) -> Option<Json> {
-        for (token, value) in [
-            ("null", Json::Null),
-            ("true", Json::Bool(true)),
-            ("false", Json::Bool(false)),
-        ] {
+        for (token, value) in [("null", Json::Null), ("true", Json::Bool(true)), ("false", Json::Bool(false))] {
             if self.take(token) {
                 return Some(value);
             }
@@ -87,19 +83,12 @@ impl Parser<'_> {
                 return None;
             }
         }
-        Some(if object {
-            Json::Object(members)
-        } else {
-            Json::Array(items)
-        })
+        Some(if object { Json::Object(members) } else { Json::Array(items) })
     }
 
     /// `-? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?`, kept as it is spelled.
     fn number(&mut self) -> Option<Json> {
-        let end = self
-            .rest
-            .find(|c: char| !c.is_ascii_digit() && !"+-.eE".contains(c))
-            .unwrap_or(self.rest.len());
+        let end = self.rest.find(|c: char| !c.is_ascii_digit() && !"+-.eE".contains(c)).unwrap_or(self.rest.len());
         let (number, rest) = self.rest.split_at(end);
         self.rest = rest;
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -108,8 +97,7 @@ impl Parser<'_> {
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
         let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
         let whole_fits = digits(whole) && (whole == "0" || !whole.starts_with('0'));
-        (whole_fits && digits(fraction) && digits(exponent))
-            .then(|| Json::Number(number.to_owned()))
+        (whole_fits && digits(fraction) && digits(exponent)).then(|| Json::Number(number.to_owned()))
     }
 
     /// The rest of a string whose opening quote was taken.
@@ -150,10 +138,7 @@ impl Parser<'_> {
     fn unit(&mut self) -> Option<u16> {
         let (digits, rest) = self.rest.split_at_checked(4)?;
         self.rest = rest;
-        digits
-            .bytes()
-            .all(|b| b.is_ascii_hexdigit())
-            .then(|| u16::from_str_radix(digits, 16).ok())?
+        digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?
     }
 
     fn next(&mut self) -> Option<char> {
@@ -170,11 +155,7 @@ impl Json {
         let Json::Object(members) = self else {
             return Vec::new();
         };
-        members
-            .iter()
-            .filter(|(key, _)| key == name)
-            .map(|(_, value)| value)
-            .collect()
+        members.iter().filter(|(key, _)| key == name).map(|(_, value)| value).collect()
     }
 
     /// The text of a member, if it is there.
@@ -199,10 +180,7 @@ impl Json {
     #[must_use]
     pub fn attachment_sizes(&self) -> Vec<i128> {
         match self.all("attachments")[..] {
-            [Json::Array(items)] => items
-                .iter()
-                .filter_map(|item| item.integer("sizeBytes"))
-                .collect(),
+            [Json::Array(items)] => items.iter().filter_map(|item| item.integer("sizeBytes")).collect(),
             _ => Vec::new(),
         }
     }
@@ -216,21 +194,12 @@ impl Json {
             Json::Number(number) => number.clone(),
             Json::Text(text) => quoted(text),
             Json::Array(items) => {
-                format!(
-                    "[{}]",
-                    items
-                        .iter()
-                        .map(Json::canonical)
-                        .collect::<Vec<_>>()
-                        .join(",")
-                )
+                format!("[{}]", items.iter().map(Json::canonical).collect::<Vec<_>>().join(","))
             }
             Json::Object(members) => {
                 let mut sorted: Vec<_> = members.iter().collect();
                 sorted.sort_by_key(|(name, _)| name.encode_utf16().collect::<Vec<_>>());
-                let texts = sorted
-                    .iter()
-                    .map(|(name, value)| format!("{}:{}", quoted(name), value.canonical()));
+                let texts = sorted.iter().map(|(name, value)| format!("{}:{}", quoted(name), value.canonical()));
                 format!("{{{}}}", texts.collect::<Vec<_>>().join(","))
             }
         }

@@ -17,24 +17,11 @@ const DAY_NANOS: u64 = 86_400_000_000_000;
 
 /// Instants of a UTC day, in seconds, that ties and days are made of: midnight, midnight in New York in
 /// winter (05:00) and in summer (04:00), the hour that New York skips (07:00), noon.
-const SECONDS: [u64; 7] = [
-    0,
-    4 * 3600,
-    5 * 3600,
-    7 * 3600,
-    12 * 3600,
-    12 * 3600 + 1,
-    86_400,
-];
+const SECONDS: [u64; 7] = [0, 4 * 3600, 5 * 3600, 7 * 3600, 12 * 3600, 12 * 3600 + 1, 86_400];
 
 const SIZES: [u64; 6] = [0, 1, 1000, 1 << 31, (1 << 53) - 1, 1 << 53];
-const FEATURES: [&str; 5] = [
-    "SecureMessagingGateway",
-    "SecureMessagingPlus",
-    "DataLeakPrevention",
-    "SecureLargeFiles",
-    "SecureForms",
-];
+const FEATURES: [&str; 5] =
+    ["SecureMessagingGateway", "SecureMessagingPlus", "DataLeakPrevention", "SecureLargeFiles", "SecureForms"];
 const KINDS: [&str; 12] = [
     "message.sent",
     "message.retrieved",
@@ -101,29 +88,14 @@ struct Shape {
 /// source, id), voids under that identity too, lie on one UTC day; what a void aims at may lie on another.
 pub fn lines(conflicts_across_days: bool) -> impl Strategy<Value = Vec<String>> {
     let pools = (1..=3u8, 1..=4u8, 1..=3u8, 1..=9u8);
-    let ranges = (
-        0..DAYS,
-        prop_oneof![1 => Just(1), 3 => 1..=DAYS],
-        0..KINDS.len(),
-        4..=KINDS.len(),
-        any::<u64>(),
-    );
+    let ranges = (0..DAYS, prop_oneof![1 => Just(1), 3 => 1..=DAYS], 0..KINDS.len(), 4..=KINDS.len(), any::<u64>());
     let shape = (pools, ranges).prop_map(move |((services, users, sources, ids), ranges)| {
         let (first_day, days, first_kind, kinds, seed) = ranges;
         let one_day = Some(seed).filter(|_| !conflicts_across_days);
         let (days, kinds) = ((first_day, days), (first_kind, kinds));
-        Shape {
-            services,
-            users,
-            sources,
-            ids,
-            days,
-            kinds,
-            one_day,
-        }
+        Shape { services, users, sources, ids, days, kinds, one_day }
     });
-    (shape, prop::collection::vec(draft(), 0..60))
-        .prop_map(|(shape, drafts)| spell_all(shape, drafts))
+    (shape, prop::collection::vec(draft(), 0..60)).prop_map(|(shape, drafts)| spell_all(shape, drafts))
 }
 
 fn draft() -> impl Strategy<Value = Draft> {
@@ -137,13 +109,7 @@ fn draft() -> impl Strategy<Value = Draft> {
         1 => Just(Step::Malformed(MALFORMED)),
         10 => Just(Step::Blank),
     ];
-    let numbers = (
-        any::<u8>(),
-        any::<[u8; 3]>(),
-        any::<u8>(),
-        any::<u16>(),
-        any::<u8>(),
-    );
+    let numbers = (any::<u8>(), any::<[u8; 3]>(), any::<u8>(), any::<u16>(), any::<u8>());
     (step, numbers, any::<u64>(), any::<u64>(), any::<u16>()).prop_map(
         |(step, (other, identity, day, instant, kind), dice, spelling, arrival)| Draft {
             step,
@@ -164,21 +130,11 @@ fn spell_all(shape: Shape, drafts: Vec<Draft>) -> Vec<String> {
     let mut spelled: Vec<(u16, String)> = Vec::new();
     for mut draft in drafts {
         let [service, source, id] = draft.identity;
-        draft.identity = [
-            service % shape.services,
-            source % shape.sources,
-            id % shape.ids,
-        ];
+        draft.identity = [service % shape.services, source % shape.sources, id % shape.ids];
         let earlier = events.get(usize::from(draft.other) % events.len().max(1));
         let event = match (draft.step, earlier) {
             (Step::Copy, Some((_, earlier))) => earlier.clone(),
-            (
-                Step::Retry {
-                    same_instant,
-                    alike,
-                },
-                Some((first, earlier)),
-            ) => {
+            (Step::Retry { same_instant, alike }, Some((first, earlier))) => {
                 draft.identity = earlier.identity;
                 if alike {
                     let byte = 0xff << (draft.kind % 6 * 8);
@@ -187,18 +143,14 @@ fn spell_all(shape: Shape, drafts: Vec<Draft>) -> Vec<String> {
                 let event = fresh(&draft, shape);
                 let time = match same_instant {
                     true => earlier.time,
-                    false if shape.one_day.is_none() && draft.day < 64 => {
-                        week_later(earlier.time, draft.instant)
-                    }
+                    false if shape.one_day.is_none() && draft.day < 64 => week_later(earlier.time, draft.instant),
                     false => event.time,
                 };
                 Event { time, ..event }
             }
             (Step::Tie, Some((first, earlier))) => tie(&mut draft, first, earlier, shape),
             (Step::Void { never_seen }, earlier) => {
-                let earlier = earlier
-                    .filter(|_| !never_seen)
-                    .map(|(_, event)| event.clone());
+                let earlier = earlier.filter(|_| !never_seen).map(|(_, event)| event.clone());
                 void(draft, earlier, shape)
             }
             _ => fresh(&draft, shape),
@@ -222,11 +174,7 @@ fn spell_all(shape: Shape, drafts: Vec<Draft>) -> Vec<String> {
 fn tie(draft: &mut Draft, first: &Draft, earlier: &Event, shape: Shape) -> Event {
     draft.identity[0] = earlier.identity[0];
     draft.dice = draft.dice & !0xff | first.dice & 0xff;
-    draft.kind = if draft.other > 63 {
-        first.kind
-    } else {
-        draft.kind
-    };
+    draft.kind = if draft.other > 63 { first.kind } else { draft.kind };
     let event = fresh(draft, shape);
     let may_be = shape.one_day.is_none() || event.time.date_naive() == earlier.time.date_naive();
     let time = if may_be { earlier.time } else { event.time };
@@ -235,54 +183,32 @@ fn tie(draft: &mut Draft, first: &Draft, earlier: &Event, shape: Shape) -> Event
         "user.enabled" => "user.disabled",
         other => other,
     };
-    Event {
-        time,
-        kind,
-        ..event
-    }
+    Event { time, kind, ..event }
 }
 
 /// As far away as the identity window reaches, or a nanosecond less or more.
 fn week_later(time: DateTime<Utc>, more: u16) -> DateTime<Utc> {
     let week = TimeDelta::seconds(7 * 86_400) + TimeDelta::nanoseconds(i64::from(more % 3) - 1);
     let half_way = DateTime::from_timestamp(FIRST_DAY + 7 * 86_400 + 1, 0).unwrap_or_default();
-    if time < half_way {
-        time + week
-    } else {
-        time - week
-    }
+    if time < half_way { time + week } else { time - week }
 }
 
 /// A void of that event, or of one that was probably never sent.
 fn void(mut draft: Draft, target: Option<Event>, shape: Shape) -> Event {
     let target = target.unwrap_or_else(|| {
         let identity = [draft.identity[0], 0, draft.other % shape.ids];
-        fresh(
-            &Draft {
-                identity,
-                instant: draft.instant >> 3,
-                ..draft
-            },
-            shape,
-        )
+        fresh(&Draft { identity, instant: draft.instant >> 3, ..draft }, shape)
     });
     // A void carries its target's subject, as a rule; one with another subject never meets it.
     if !draft.dice.is_multiple_of(16) {
         draft.identity[0] = target.identity[0];
     }
     let data = vec![
-        (
-            "source",
-            Value::Text(SOURCES[usize::from(target.identity[1])]),
-        ),
+        ("source", Value::Text(SOURCES[usize::from(target.identity[1])])),
         ("id", Value::Text(IDS[usize::from(target.identity[2])])),
         ("time", Value::Time(target.time)),
     ];
-    Event {
-        kind: "event.voided",
-        data,
-        ..fresh(&draft, shape)
-    }
+    Event { kind: "event.voided", data, ..fresh(&draft, shape) }
 }
 
 /// An event from a draft's numbers alone.
@@ -302,21 +228,12 @@ fn fresh(draft: &Draft, shape: Shape) -> Event {
         _ => near + instant / 28 * 7_777_777,
     };
     // What falls off either end of the day is put back into it, so that the day is as it was drawn.
-    let of_day = if of_day > DAY_NANOS {
-        0
-    } else {
-        of_day.min(DAY_NANOS - 1)
-    };
+    let of_day = if of_day > DAY_NANOS { 0 } else { of_day.min(DAY_NANOS - 1) };
     let time = DateTime::from_timestamp(FIRST_DAY, 0).unwrap_or_default()
         + TimeDelta::nanoseconds((day * DAY_NANOS + of_day).cast_signed());
     let (first, kinds) = shape.kinds;
     let kind = KINDS[(first + usize::from(draft.kind) % kinds) % KINDS.len()];
-    Event {
-        identity: draft.identity,
-        time,
-        kind,
-        data: data(kind, draft.dice, shape.users),
-    }
+    Event { identity: draft.identity, time, kind, data: data(kind, draft.dice, shape.users) }
 }
 
 /// The known members of one type, from a few digits of the dice.
@@ -329,20 +246,11 @@ fn data(kind: &str, dice: u64, users: u8) -> Vec<(&'static str, Value)> {
     match kind {
         "message.sent" => {
             data.push(("messageGuid", Value::Guid(guid(digit(1, 3)))));
-            let recipients = (0..digit(2, 3))
-                .map(|at| Value::Guid(USERS[at].to_owned()))
-                .collect::<Vec<_>>();
-            data.push((
-                "recipientCount",
-                Value::Plain(["null", "0", "2"][recipients.len()].to_owned()),
-            ));
+            let recipients = (0..digit(2, 3)).map(|at| Value::Guid(USERS[at].to_owned())).collect::<Vec<_>>();
+            data.push(("recipientCount", Value::Plain(["null", "0", "2"][recipients.len()].to_owned())));
             data.push(("recipientUserGuids", Value::List(recipients)));
             // Rarely so many of the largest size that the sum passes 2^63.
-            let (many, size) = if digit(3, 32) == 0 {
-                (1100, 1 << 53)
-            } else {
-                (digit(3, 4), SIZES[digit(4, 6)])
-            };
+            let (many, size) = if digit(3, 32) == 0 { (1100, 1 << 53) } else { (digit(3, 4), SIZES[digit(4, 6)]) };
             let one = |at| Value::Attachment(guid(at), size);
             let some = || Value::List((0..many).map(one).collect());
             let none = Value::Plain("null".to_owned());
@@ -361,25 +269,13 @@ fn data(kind: &str, dice: u64, users: u8) -> Vec<(&'static str, Value)> {
             data.truncate(3 - digit(3, 2));
         }
         "user.invited" => {
-            data.extend([
-                ("groupType", group),
-                (
-                    "firstName",
-                    Value::Text(["", "Ånn", "\u{1}\n"][digit(2, 3)]),
-                ),
-            ]);
-            data.push((
-                "invitedByUserGuid",
-                Value::Guid(USERS[digit(3, 4)].to_owned()),
-            ));
+            data.extend([("groupType", group), ("firstName", Value::Text(["", "Ånn", "\u{1}\n"][digit(2, 3)]))]);
+            data.push(("invitedByUserGuid", Value::Guid(USERS[digit(3, 4)].to_owned())));
         }
         "user.groupChanged" => data.push(("groupType", group)),
         "user.registered" if digit(2, 2) == 0 => data.push(("groupType", group)),
         "user.loggedIn" => data.push(("toolbarVersion", Value::Text(["7.1", "7.2"][digit(1, 2)]))),
-        "user.updated" => data.push((
-            "isAlias",
-            Value::Plain(["true", "false", "null"][digit(1, 3)].to_owned()),
-        )),
+        "user.updated" => data.push(("isAlias", Value::Plain(["true", "false", "null"][digit(1, 3)].to_owned()))),
         "service.updated" => data = vec![("name", Value::Text(["Søme", "Other"][digit(1, 2)]))],
         _ => {}
     }

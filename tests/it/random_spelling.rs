@@ -4,11 +4,8 @@
 use super::oracle_json::quoted;
 use chrono::{DateTime, FixedOffset, Offset, SecondsFormat, Utc};
 
-pub const SERVICES: [&str; 3] = [
-    "3f2b8c1e7d544f0a9a550d6f1f8f7a10",
-    "a1b2c3d4e5f60718293a4b5c6d7e8f90",
-    "00000000000000000000000000000000",
-];
+pub const SERVICES: [&str; 3] =
+    ["3f2b8c1e7d544f0a9a550d6f1f8f7a10", "a1b2c3d4e5f60718293a4b5c6d7e8f90", "00000000000000000000000000000000"];
 pub const USERS: [&str; 4] = [
     "50c187fcce174b4e8837b8a3d261a7ab",
     "b02b61c4a3d74628ace66fa2fd5166e6",
@@ -40,11 +37,7 @@ pub enum Value {
 #[must_use]
 pub fn spell(event: &Event, bits: u64) -> String {
     let [service, source, id] = event.identity.map(usize::from);
-    let mut members: Vec<(&str, String)> = event
-        .data
-        .iter()
-        .map(|(name, value)| (*name, value.spell(bits)))
-        .collect();
+    let mut members: Vec<(&str, String)> = event.data.iter().map(|(name, value)| (*name, value.spell(bits))).collect();
     if bits & 0x80 == 0 {
         // Null and absent are the same; `service.updated`, where they are not, is never given a null.
         members.retain(|(_, value)| value != "null");
@@ -67,13 +60,7 @@ pub fn spell(event: &Event, bits: u64) -> String {
 /// Unknown members (one of them twice), and another order.
 fn vary(members: &mut Vec<(&str, String)>, bits: u64) {
     if bits & 3 == 1 {
-        members.insert(
-            0,
-            (
-                "unknown",
-                "{\"x\":[1.5e3,null,-0,\"\\u0000\\u2028\"],\"id\":7}".to_owned(),
-            ),
-        );
+        members.insert(0, ("unknown", "{\"x\":[1.5e3,null,-0,\"\\u0000\\u2028\"],\"id\":7}".to_owned()));
         members.push(("unknown", "[]".to_owned()));
     }
     let turn = (bits >> 2) as usize % members.len().max(1);
@@ -84,14 +71,8 @@ fn vary(members: &mut Vec<(&str, String)>, bits: u64) {
 }
 
 fn object(members: &[(&str, String)], bits: u64) -> String {
-    let [colon, comma] = if bits & 1 == 1 {
-        [" : ", " ,\t"]
-    } else {
-        [":", ","]
-    };
-    let spelled = members
-        .iter()
-        .map(|(name, value)| format!("{}{colon}{value}", text(name, bits >> 1)));
+    let [colon, comma] = if bits & 1 == 1 { [" : ", " ,\t"] } else { [":", ","] };
+    let spelled = members.iter().map(|(name, value)| format!("{}{colon}{value}", text(name, bits >> 1)));
     format!("{{{}}}", spelled.collect::<Vec<_>>().join(comma))
 }
 
@@ -103,45 +84,22 @@ fn text(value: &str, bits: u64) -> String {
         _ => return quoted(value),
     };
     let unit = |unit: &u16| format!("\\u{unit:04X}");
-    let escape = |c: char| {
-        c.encode_utf16(&mut [0; 2])
-            .iter()
-            .map(unit)
-            .collect::<Vec<_>>()
-            .concat()
-    };
+    let escape = |c: char| c.encode_utf16(&mut [0; 2]).iter().map(unit).collect::<Vec<_>>().concat();
     let head: String = value.chars().take(escaped).map(escape).collect();
     let tail: String = value.chars().skip(escaped).collect();
     format!("\"{head}{}", &quoted(&tail)[1..])
 }
 
 fn guid(digits: &str, bits: u64) -> String {
-    let dashed = [
-        &digits[..8],
-        &digits[8..12],
-        &digits[12..16],
-        &digits[16..20],
-        &digits[20..],
-    ]
-    .join("-");
-    let form = if bits & 1 == 1 {
-        dashed
-    } else {
-        digits.to_owned()
-    };
-    quoted(&if bits & 2 == 2 {
-        form.to_uppercase()
-    } else {
-        form
-    })
+    let dashed = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-");
+    let form = if bits & 1 == 1 { dashed } else { digits.to_owned() };
+    quoted(&if bits & 2 == 2 { form.to_uppercase() } else { form })
 }
 
 fn time(time: DateTime<Utc>, bits: u64) -> String {
     let minutes = [0, 0, 330, -300, 785, -1, -1439, 1439][(bits & 7) as usize];
     let offset = FixedOffset::east_opt(minutes * 60).unwrap_or_else(|| Utc.fix());
-    let mut spelled = time
-        .with_timezone(&offset)
-        .to_rfc3339_opts(SecondsFormat::AutoSi, bits & 8 == 8);
+    let mut spelled = time.with_timezone(&offset).to_rfc3339_opts(SecondsFormat::AutoSi, bits & 8 == 8);
     if bits & 16 == 16 {
         spelled = spelled.replace('T', "t").replace('Z', "z");
     }
@@ -160,20 +118,10 @@ impl Value {
             Value::Time(instant) => time(*instant, bits >> 3),
             Value::Plain(json) => json.clone(),
             Value::List(items) => {
-                format!(
-                    "[{}]",
-                    items
-                        .iter()
-                        .map(|item| item.spell(bits >> 1))
-                        .collect::<Vec<_>>()
-                        .join(",")
-                )
+                format!("[{}]", items.iter().map(|item| item.spell(bits >> 1)).collect::<Vec<_>>().join(","))
             }
             Value::Attachment(digits, size) => {
-                let mut members = vec![
-                    ("sizeBytes", size.to_string()),
-                    ("attachmentGuid", guid(digits, bits)),
-                ];
+                let mut members = vec![("sizeBytes", size.to_string()), ("attachmentGuid", guid(digits, bits))];
                 members.rotate_left((bits >> 5) as usize % 2);
                 object(&members, bits)
             }
@@ -197,19 +145,8 @@ pub fn malformed(reason: u8, line: &str) -> String {
     let user = format!("{{\"userGuid\":\"{}\"}}", USERS[0]);
     let enabled = |time: &str| event("user.enabled", time, &user);
     let good = enabled("2026-03-01T00:00:00Z");
-    let feature = |rest: &str| {
-        event(
-            "feature.used",
-            "2026-03-01T00:00:00Z",
-            &format!("{{\"feature\":{rest}}}"),
-        )
-    };
-    let nested = format!(
-        "{{\"x\":{}{},{}",
-        "[".repeat(128),
-        "]".repeat(128),
-        &good[1..]
-    );
+    let feature = |rest: &str| event("feature.used", "2026-03-01T00:00:00Z", &format!("{{\"feature\":{rest}}}"));
+    let nested = format!("{{\"x\":{}{},{}", "[".repeat(128), "]".repeat(128), &good[1..]);
     match reason {
         // invalid_json
         0 => line.get(..line.len() - 1).unwrap_or("{").to_owned(),

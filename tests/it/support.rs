@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +60,13 @@ impl Engine {
 /// A run that nobody watches or stops.
 pub fn run() -> Run {
     Run { purpose: "test", wait: Duration::from_secs(30), interrupted: Arc::default(), progress: Arc::new(|_| {}) }
+}
+
+/// Asks a process to stop, as service managers do.
+pub fn terminate(child: &Child) {
+    // The shell's own kill: a slim system has no other.
+    let status = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", child.id())).status().unwrap();
+    assert!(status.success());
 }
 
 /// The real binary, on a data directory of its own.

@@ -363,6 +363,16 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_nobody_reads_may_have_any_size() {
+        for text in ["100e901", "-1e-9999", "1234567890123456789000e901"] {
+            assert!(accepts(text), "{text}");
+        }
+        for text in ["1e", "1e+", ".5", "-", "1.e5"] {
+            assert!(!accepts(text), "{text}");
+        }
+    }
+
+    #[test]
     fn surrogates_must_come_in_pairs() {
         assert_eq!(read(r#""\ud83d\uDE00""#), Some("😀".into()));
         for text in [r#""\ud83d""#, r#""\ude00""#, r#""\ud83d\u0041""#, r#""\ud83dxxxxxx""#, r#""\ud8""#, r#""\u+123""#]
@@ -426,9 +436,12 @@ mod tests {
 
         #[test]
         fn accepts_what_serde_json_accepts_and_reads_the_same(text in soup()) {
-            let theirs = serde_json::from_str::<Value>(&text).ok();
-            prop_assert_eq!(accepts(&text), theirs.is_some(), "{}", text);
-            prop_assert_eq!(read(&text), theirs);
+            let theirs = serde_json::from_str::<Value>(&text);
+            // The grammar has numbers of any size; `serde_json` has those of an `f64`, and stops at others.
+            let too_large = theirs.as_ref().is_err_and(|error| error.to_string().starts_with("number out of range"));
+            prop_assume!(!too_large);
+            prop_assert_eq!(accepts(&text), theirs.is_ok(), "{}", text);
+            prop_assert_eq!(read(&text), theirs.ok());
         }
 
         #[test]

@@ -1,17 +1,23 @@
 //! The inbox: a directory into which files are dropped. A file is taken once it was renamed into place, or once it has
 //! stopped growing and its last line is whole. After its commit it is moved to `done/` or deleted.
+//!
+//! What tells a rename from a write is the inode's two times. A write sets both to now; a rename moves only the time of
+//! change on. But so does `chmod`, also of a file that still grows, until the next write: so the rename alone is not
+//! enough, and the last write must lie [`QUIET`] back in every case. Whoever renames a file that was just written waits
+//! for no more than that. A file that was written and renamed within one tick of the kernel's clock looks as if it had
+//! been written in place; it is taken if its last line is whole.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::FileSource;
 use super::compression::is_compressed;
 use crate::store::InputKind;
 
-/// A file that was written in place counts as whole when nothing was written for so long.
+/// A file may grow as long as its last write is no older than this.
 pub const QUIET: Duration = Duration::from_secs(2);
 
 /// What happens to a file after its commit (`ingest.after_commit`).
@@ -27,7 +33,7 @@ pub enum AfterCommit {
 pub struct Found {
     /// Ready to be read, by name.
     pub ready: Vec<FileSource>,
-    /// Still growing, or without the end of their last line.
+    /// Still growing, empty, or without the end of their last line.
     pub waiting: Vec<PathBuf>,
 }
 
@@ -45,9 +51,10 @@ pub fn look(inbox: &Path) -> io::Result<Found> {
         if hidden || !path.is_file() {
             continue;
         }
-        match FileSource::find(&path, InputKind::Inbox) {
-            Ok(source) if is_whole(&path)? => found.ready.push(source),
-            Ok(_) => found.waiting.push(path),
+        // The signature first: what is written after that changes it.
+        match FileSource::find(&path, InputKind::Inbox).and_then(|source| Ok((source, is_whole(&path)?))) {
+            Ok((source, true)) => found.ready.push(source),
+            Ok((_, false)) => found.waiting.push(path),
             // Somebody took it away meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -56,22 +63,66 @@ pub fn look(inbox: &Path) -> io::Result<Found> {
     Ok(found)
 }
 
-/// A rename changes the inode's time but not the content's; what is written in place has both alike.
-fn is_whole(path: &Path) -> io::Result<bool> {
-    let metadata = fs::metadata(path)?;
-    let renamed = (metadata.ctime(), metadata.ctime_nsec()) > (metadata.mtime(), metadata.mtime_nsec());
-    if renamed {
-        return Ok(true);
-    }
-    let quiet = metadata.modified()?.elapsed().is_ok_and(|age| age >= QUIET);
-    Ok(quiet && ends_its_last_line(path)?)
+/// When a file was written, and when anything of it was changed last, which includes its name.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    written: SystemTime,
+    changed: SystemTime,
 }
 
-fn ends_its_last_line(path: &Path) -> io::Result<bool> {
-    let mut file = File::open(path)?;
+/// What these times tell of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    MayGrow,
+    /// Nothing was written for a while, and then, or long before, it was renamed, or given the times of its original.
+    PutInPlace,
+    /// Nothing was written for a while.
+    Quiet,
+}
+
+impl Times {
+    fn of(metadata: &Metadata) -> io::Result<Self> {
+        let since_1970 = Duration::new(
+            u64::try_from(metadata.ctime()).unwrap_or_default(),
+            u32::try_from(metadata.ctime_nsec()).unwrap_or_default(),
+        );
+        Ok(Self { written: metadata.modified()?, changed: SystemTime::UNIX_EPOCH + since_1970 })
+    }
+
+    fn standing(self, now: SystemTime) -> Standing {
+        // The time of writing can be set to anything, the time of change can't: no write is later than that.
+        let last_write = self.written.min(self.changed);
+        if now.duration_since(last_write).is_ok_and(|age| age >= QUIET) {
+            if self.written == self.changed { Standing::Quiet } else { Standing::PutInPlace }
+        } else {
+            Standing::MayGrow
+        }
+    }
+}
+
+fn is_whole(path: &Path) -> io::Result<bool> {
+    let file = File::open(path)?;
+    match Times::of(&file.metadata()?)?.standing(now()) {
+        Standing::MayGrow => Ok(false),
+        Standing::PutInPlace => Ok(true),
+        Standing::Quiet => ends_its_last_line(file),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "file systems stamp with the wall clock, whatever --now says")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// An empty file is one whose first line is still to come: a shell makes it before the program behind `>` has anything to
+/// say, which may be long.
+fn ends_its_last_line(mut file: File) -> io::Result<bool> {
     let mut head = Vec::new();
     file.by_ref().take(4).read_to_end(&mut head)?;
-    if head.is_empty() || is_compressed(&head) {
+    if head.is_empty() {
+        return Ok(false);
+    }
+    if is_compressed(&head) {
         // Whether compressed content is whole shows when it is read.
         return Ok(true);
     }
@@ -105,39 +156,56 @@ fn free_name(done: &Path, path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
 
-    fn write(path: &Path, content: &str, age: Duration) {
-        fs::write(path, content).unwrap();
-        let epoch_age = fs::metadata(path).unwrap().modified().unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let modified = SystemTime::UNIX_EPOCH + epoch_age.checked_sub(age).unwrap();
-        File::open(path).unwrap().set_modified(modified).unwrap();
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn times_tell_what_may_still_grow() {
+        let now = now();
+        let standing = |written: SystemTime, changed| Times { written, changed }.standing(now);
+        let ago = |seconds| now - seconds * SECOND;
+
+        assert_eq!(standing(now, now), Standing::MayGrow, "just written");
+        assert_eq!(standing(ago(1), now), Standing::MayGrow, "renamed, or chmod, a moment after a write");
+        assert_eq!(standing(ago(2), ago(2)), Standing::Quiet, "written in place");
+        assert_eq!(standing(ago(2), ago(1)), Standing::PutInPlace, "renamed");
+        assert_eq!(standing(ago(1_000_000), now), Standing::PutInPlace, "renamed, or copied with its times");
+        assert_eq!(standing(now + 60 * SECOND, now), Standing::MayGrow, "given a time to come, just now");
+        assert_eq!(standing(now + 60 * SECOND, ago(2)), Standing::PutInPlace, "given a time to come, by the original");
+        assert_eq!(standing(now + 60 * SECOND, now + 60 * SECOND), Standing::MayGrow, "the clock was set back");
     }
 
     #[test]
-    fn waits_for_files_that_are_being_written_and_takes_those_renamed_into_place() {
+    fn takes_what_was_renamed_into_place_and_waits_for_what_is_written_there() {
         let dir = tempfile::tempdir().unwrap();
         let inbox = dir.path();
-        write(&inbox.join("growing.ndjson"), "{}\n", Duration::ZERO);
-        write(&inbox.join(".hidden"), "{}\n", Duration::from_secs(60));
         fs::create_dir(inbox.join("done")).unwrap();
+        fs::write(inbox.join("growing.ndjson"), "{} no newline at the end").unwrap();
         fs::write(inbox.join(".partial"), "{} no newline at the end").unwrap();
-        // File systems tell times apart by a tick of the kernel's clock.
-        while fs::write(inbox.join(".tick"), "").is_ok()
-            && fs::metadata(inbox.join(".tick")).unwrap().modified().unwrap()
-                == fs::metadata(inbox.join(".partial")).unwrap().modified().unwrap()
-        {}
+        let earlier = now() - 60 * SECOND;
+        File::options().write(true).open(inbox.join(".partial")).unwrap().set_modified(earlier).unwrap();
+        let found = look(inbox).unwrap();
+        assert_eq!((found.ready.len(), found.waiting), (0, vec![inbox.join("growing.ndjson")]));
+
         fs::rename(inbox.join(".partial"), inbox.join("renamed.ndjson")).unwrap();
 
         let found = look(inbox).unwrap();
+        let ready: Vec<&PathBuf> = found.ready.iter().map(|source| &source.path).collect();
+        assert_eq!(ready, [&fs::canonicalize(inbox).unwrap().join("renamed.ndjson")]);
+        assert_eq!(found.waiting, [inbox.join("growing.ndjson")]);
+    }
 
-        let names = |paths: Vec<&PathBuf>| -> Vec<String> {
-            paths.into_iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+    #[test]
+    fn a_file_ends_its_last_line_with_a_newline_or_is_compressed() {
+        let dir = tempfile::tempdir().unwrap();
+        let ends = |content: &[u8]| {
+            let path = dir.path().join("file");
+            fs::write(&path, content).unwrap();
+            ends_its_last_line(File::open(path).unwrap()).unwrap()
         };
-        assert_eq!(names(found.ready.iter().map(|source| &source.path).collect()), ["renamed.ndjson"]);
-        assert!(names(found.waiting.iter().collect()).contains(&"growing.ndjson".to_owned()));
+        assert!(ends(b"{}\n") && ends(b"\n") && ends(b"\x1f\x8b\x08"));
+        assert!(!ends(b"") && !ends(b"{}") && !ends(b"{}\n{"));
     }
 
     #[test]
