@@ -167,7 +167,9 @@ fn push_value(bytes: &mut Vec<u8>, value: MemberValue<'_>) {
         MemberValue::Guid(guid) => bytes.extend_from_slice(guid.as_bytes()),
         MemberValue::Guids(guids) => {
             push_length(bytes, guids.len());
-            guids.iter().for_each(|guid| bytes.extend_from_slice(guid.as_bytes()));
+            for guid in guids {
+                bytes.extend_from_slice(guid.as_bytes());
+            }
         }
         MemberValue::Attachments(attachments) => {
             push_length(bytes, attachments.len());

@@ -31,10 +31,10 @@ pub fn prepare(packs: &[PackedEvents]) -> Vec<PreparedSegment> {
             (a.source, a.id).cmp(&(b.source, b.id))
         });
     }
-    divide(rows)
+    divide(&rows)
 }
 
-fn divide(rows: Vec<Key>) -> Vec<PreparedSegment> {
+fn divide(rows: &[Key]) -> Vec<PreparedSegment> {
     let days: Vec<&[Key]> = rows.chunk_by(|a, b| a.day == b.day).collect();
     let (own, shared): (Vec<&[Key]>, Vec<&[Key]>) = days.into_iter().partition(|day| day.len() >= ROWS_FOR_OWN_SEGMENT);
     let mut prepared: Vec<PreparedSegment> =

@@ -56,8 +56,6 @@ pub struct Progress {
 /// How a run went.
 #[derive(Debug, Default)]
 pub struct Summary {
-    /// The inputs' numbers.
-    pub inputs: Vec<i64>,
     /// Inputs that could not be read to their end, with the reason.
     pub failed: Vec<(String, std::io::Error)>,
 }
@@ -87,17 +85,17 @@ impl Pipeline<'_> {
     ///
     /// # Errors
     /// When writing or committing fails, or it was interrupted; what was committed before stays.
-    pub fn run(&self, readings: Vec<Reading>) -> Result<Summary, IngestError> {
+    pub fn run(&self, readings: &[Reading]) -> Result<Summary, IngestError> {
         let mut summary = Summary::default();
         let mut batch = Batch::default();
         let mut progress = Progress::default();
-        for mut reading in readings {
-            summary.inputs.push(reading.input.id);
-            let read = self.read(&mut reading, &mut batch, &mut progress)?;
-            reading.input.state = if read.is_ok() { InputState::Done } else { InputState::Failed };
-            batch.note(&reading.input);
+        for Reading { source, input } in readings {
+            let mut input = input.clone();
+            let read = self.read(source, &mut input, &mut batch, &mut progress)?;
+            input.state = if read.is_ok() { InputState::Done } else { InputState::Failed };
+            batch.note(&input);
             if let Err(error) = read {
-                summary.failed.push((reading.input.name, error));
+                summary.failed.push((input.name, error));
             }
             if batch.is_full(self.rules.events_per_commit) {
                 self.flush(&mut batch)?;
@@ -110,12 +108,12 @@ impl Pipeline<'_> {
     /// Reads one input to its end. The inner error is the input's, the outer one ends the run.
     fn read(
         &self,
-        reading: &mut Reading,
+        source: &Source,
+        input: &mut Input,
         batch: &mut Batch,
         progress: &mut Progress,
     ) -> Result<std::io::Result<()>, IngestError> {
-        let input = &mut reading.input;
-        let reader = match reading.source.open(input.next_offset) {
+        let reader = match source.open(input.next_offset) {
             Ok(reader) => reader,
             Err(error) => return Ok(Err(error)),
         };

@@ -72,7 +72,7 @@ impl<'a> Members<'_, 'a> {
             MemberKind::Attachments => data.attachments = Some(read_attachments(json)?),
             MemberKind::Flag => data.is_alias = Some(read_flag(json, name)?),
             MemberKind::Feature => {
-                data.feature = Some(read_name(json, name, Feature::from_name, "a feature of the specification")?)
+                data.feature = Some(read_name(json, name, Feature::from_name, "a feature of the specification")?);
             }
             MemberKind::GroupType => {
                 data.group_type = Some(read_name(json, name, GroupType::from_name, "Professional or Guest")?);

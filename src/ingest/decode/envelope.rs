@@ -77,15 +77,12 @@ impl<'a> Envelope<'a> {
     }
 
     fn data(&mut self, json: &mut Json<'a>) -> Result<(), Rejection> {
-        match self.event_type {
-            Some(event_type) => {
-                data::decode(event_type, json, &mut self.data)?;
-                self.has_data = true;
-            }
-            None => {
-                self.unread_data = Some(json.clone());
-                json.skip()?;
-            }
+        if let Some(event_type) = self.event_type {
+            data::decode(event_type, json, &mut self.data)?;
+            self.has_data = true;
+        } else {
+            self.unread_data = Some(json.clone());
+            json.skip()?;
         }
         Ok(())
     }
