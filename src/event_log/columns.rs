@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::packed::PackedEvent;
 use super::schema::{GUID_BYTES, attachment_fields, attachment_item, recipient_item, schema};
-use crate::model::{Attachment, Member, MemberValue};
+use crate::model::{Attachment, Instant, Member, MemberValue};
 
 /// Takes events and gives them back, in the same order, as one batch of the log's schema.
 pub(super) struct ColumnBuilder {
@@ -48,51 +48,52 @@ pub(super) struct ColumnBuilder {
     line: Int64Builder,
 }
 
-impl Default for ColumnBuilder {
-    fn default() -> Self {
-        let guids = || FixedSizeBinaryBuilder::new(GUID_BYTES);
-        let times = || TimestampNanosecondBuilder::new().with_timezone("UTC");
+impl ColumnBuilder {
+    /// With room for so many events.
+    pub fn with_capacity(rows: usize) -> Self {
+        const LIKELY_TEXT: usize = 24;
+        let guids = || FixedSizeBinaryBuilder::with_capacity(rows, GUID_BYTES);
+        let few_guids = || FixedSizeBinaryBuilder::new(GUID_BYTES);
+        let texts = || StringBuilder::with_capacity(rows, rows * LIKELY_TEXT);
         let attachments = StructBuilder::from_fields(attachment_fields(), 0);
         Self {
             rows: 0,
             service_guid: guids(),
-            time: times(),
-            source: StringBuilder::new(),
-            id: StringBuilder::new(),
-            event_type: StringBuilder::new(),
+            time: TimestampNanosecondBuilder::with_capacity(rows).with_timezone("UTC"),
+            source: texts(),
+            id: texts(),
+            event_type: texts(),
             user_guid: Sparse(guids()),
             message_guid: Sparse(guids()),
-            recipient_user_guids: Sparse(ListBuilder::new(guids()).with_field(recipient_item())),
+            recipient_user_guids: Sparse(ListBuilder::new(few_guids()).with_field(recipient_item())),
             recipient_count: Sparse::default(),
             attachments: Sparse(ListBuilder::new(attachments).with_field(attachment_item())),
-            attachment_guid: Sparse(guids()),
+            attachment_guid: Sparse(few_guids()),
             size_bytes: Sparse::default(),
             feature: Sparse::default(),
             quantity: Sparse::default(),
             group_type: Sparse::default(),
             group_name: Sparse::default(),
-            group_guid: Sparse(guids()),
+            group_guid: Sparse(few_guids()),
             email_address: Sparse::default(),
             first_name: Sparse::default(),
             last_name: Sparse::default(),
             is_alias: Sparse::default(),
-            invited_by_user_guid: Sparse(guids()),
+            invited_by_user_guid: Sparse(few_guids()),
             invited_by_email_address: Sparse::default(),
             toolbar_version: Sparse::default(),
             voided_source: Sparse::default(),
             voided_id: Sparse::default(),
-            voided_time: Sparse(times()),
+            voided_time: Sparse(TimestampNanosecondBuilder::new().with_timezone("UTC")),
             service_patch: Sparse::default(),
-            input: Int64Builder::new(),
-            line: Int64Builder::new(),
+            input: Int64Builder::with_capacity(rows),
+            line: Int64Builder::with_capacity(rows),
         }
     }
-}
 
-impl ColumnBuilder {
-    pub fn push(&mut self, event: PackedEvent<'_>) {
-        append_guid(&mut self.service_guid, event.service);
-        self.time.append_value(event.time.nanos());
+    pub fn push(&mut self, service: Uuid, time: Instant, event: PackedEvent<'_>) {
+        append_guid(&mut self.service_guid, service);
+        self.time.append_value(time.nanos());
         self.source.append_value(event.source);
         self.id.append_value(event.id);
         self.event_type.append_value(event.event_type.name());

@@ -15,6 +15,9 @@ const ROWS_FOR_OWN_SEGMENT: usize = 8_192;
 /// Rows are encoded so many at a time, to bound what lies in memory twice.
 const ROWS_AT_A_TIME: usize = 16_384;
 
+/// An event is touched so many rows before its turn.
+const ROWS_AHEAD: usize = 12;
+
 /// The rows of one segment to be, in order.
 pub struct PreparedSegment {
     rows: Vec<Key>,
@@ -27,7 +30,7 @@ pub fn prepare(packs: &[PackedEvents]) -> Vec<PreparedSegment> {
     rows.sort_unstable();
     for tied in rows.chunk_by_mut(|a, b| (a.service, a.time) == (b.service, b.time)).filter(|tied| tied.len() > 1) {
         tied.sort_by(|a, b| {
-            let (a, b) = (packs[a.pack as usize].get(a.event), packs[b.pack as usize].get(b.event));
+            let (a, b) = (packs[a.pack as usize].get(a.start), packs[b.pack as usize].get(b.start));
             (a.source, a.id).cmp(&(b.source, b.id))
         });
     }
@@ -52,9 +55,12 @@ fn divide(rows: &[Key]) -> Vec<PreparedSegment> {
 pub fn write(dir: &EventLogDir, packs: &[PackedEvents], segment: &PreparedSegment) -> Result<Segment, EventLogError> {
     let mut writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties()))?;
     for rows in segment.rows.chunks(ROWS_AT_A_TIME) {
-        let mut columns = ColumnBuilder::default();
-        for row in rows {
-            columns.push(packs[row.pack as usize].get(row.event));
+        let mut columns = ColumnBuilder::with_capacity(rows.len());
+        for (index, row) in rows.iter().enumerate() {
+            if let Some(ahead) = rows.get(index + ROWS_AHEAD) {
+                packs[ahead.pack as usize].touch(ahead.start);
+            }
+            columns.push(Uuid::from_u128(row.service), row.time, packs[row.pack as usize].get(row.start));
         }
         writer.write(&columns.finish())?;
     }

@@ -22,8 +22,12 @@ pub(super) struct Decoded {
 }
 
 pub(super) fn decode(piece: &Piece, input: i64, decoder: &Decoder, max_line_bytes: usize) -> Decoded {
+    let text_bytes = match &piece.content {
+        PieceContent::Lines(text) => text.len(),
+        PieceContent::LongLine { .. } => 0,
+    };
     let mut decoding = Decoding {
-        events: PackedEvents::of_input(input),
+        events: PackedEvents::of_input(input, text_bytes),
         voids: Vec::new(),
         dead_letters: Vec::new(),
         lines: 0,
@@ -32,10 +36,8 @@ pub(super) fn decode(piece: &Piece, input: i64, decoder: &Decoder, max_line_byte
         max_line_bytes,
     };
     let mut physical_lines = 0;
-    let mut bytes = 0;
     match &piece.content {
         PieceContent::Lines(text) => {
-            bytes = text.len();
             let mut start = 0;
             while start < text.len() {
                 let end = memchr::memchr(b'\n', &text[start..]).map_or(text.len(), |length| start + length);
@@ -56,7 +58,7 @@ pub(super) fn decode(piece: &Piece, input: i64, decoder: &Decoder, max_line_byte
         lines: decoding.lines,
         physical_lines,
         end: piece.end,
-        bytes,
+        bytes: text_bytes,
     }
 }
 

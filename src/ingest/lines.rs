@@ -36,6 +36,8 @@ pub(super) struct Pieces {
     max_line_bytes: usize,
     /// Read but not yet given out: the beginning of a line.
     rest: Vec<u8>,
+    /// Buffers of pieces that are done with.
+    spare: Vec<Vec<u8>>,
     offset: u64,
     ended: bool,
     failure: Option<io::Error>,
@@ -44,7 +46,7 @@ pub(super) struct Pieces {
 impl Pieces {
     /// `offset` is where in the text the reader stands.
     pub fn new(reader: Box<dyn Read + Send>, offset: u64, max_line_bytes: usize) -> Self {
-        Self { reader, max_line_bytes, rest: Vec::new(), offset, ended: false, failure: None }
+        Self { reader, max_line_bytes, rest: Vec::new(), spare: Vec::new(), offset, ended: false, failure: None }
     }
 
     /// The next piece; none at the end of the text, and behind an error. Whole lines before the error are given out first;
@@ -54,8 +56,11 @@ impl Pieces {
             self.rest.clear();
             return Err(error);
         }
-        let mut bytes = std::mem::take(&mut self.rest);
-        if let Err(error) = self.fill(&mut bytes, PIECE_BYTES.max(self.max_line_bytes * 2)) {
+        let wanted = PIECE_BYTES.max(self.max_line_bytes * 2);
+        let mut bytes = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(wanted));
+        bytes.clear();
+        bytes.append(&mut self.rest);
+        if let Err(error) = self.fill(&mut bytes, wanted) {
             self.failure = Some(error);
             self.ended = true;
         }
@@ -76,6 +81,13 @@ impl Pieces {
             Some(error) => Err(error),
             None if bytes.is_empty() => Ok(None),
             None => self.long_line(bytes).map(Some),
+        }
+    }
+
+    /// Takes back a piece that is done with: its buffer serves the next one, which spares the system a page at a time.
+    pub fn recycle(&mut self, piece: Piece) {
+        if let PieceContent::Lines(bytes) = piece.content {
+            self.spare.push(bytes);
         }
     }
 

@@ -140,6 +140,7 @@ impl Pipeline<'_> {
                 batch.note(input);
                 self.flush(batch)?;
             }
+            group.drain(..).for_each(|piece| pieces.recycle(piece));
             group = next.0;
             failure = failure.or(next.1);
         }

@@ -46,7 +46,7 @@ pub async fn replay(installation: &Installation, run: &Run, reason: Option<Reaso
             letters.iter().filter(|letter| letter.letter.rejection.reason != Reason::LineTooLong)
         {
             let Ok(event) = decoder.decode(&letter.content) else { continue };
-            let mut pack = PackedEvents::of_input(letter.input);
+            let mut pack = PackedEvents::of_input(letter.input, letter.content.len());
             pack.push(&event, letter.line);
             packs.push(pack);
             commit.replayed.push(*id);
