@@ -50,8 +50,9 @@ pub async fn ingest(installation: &Installation, run: &Run, wanted: Wanted) -> a
     let readings = readings(installation, sources).await?;
     let files = readings.len();
     let inputs: Vec<i64> = readings.iter().map(|reading| reading.input.id).collect();
-    let unread = readings.into_iter().filter(|reading| reading.input.state == InputState::Reading).collect();
-    let summary = read(installation, run, &lease, unread).inspect_err(|_| {
+    let unread: Vec<Reading> =
+        readings.into_iter().filter(|reading| reading.input.state == InputState::Reading).collect();
+    let summary = read(installation, run, &lease, &unread).inspect_err(|_| {
         installation.is_clean.store(false, Ordering::Relaxed);
     })?;
     let rolled_up = rollup_leased(installation, run, &lease).await?;
@@ -145,7 +146,7 @@ async fn readings(installation: &Installation, sources: Vec<Source>) -> anyhow::
 }
 
 /// Runs the pipeline, and puts the inbox's files away as their last line is committed.
-fn read(installation: &Installation, run: &Run, lease: &Lease, readings: Vec<Reading>) -> anyhow::Result<Summary> {
+fn read(installation: &Installation, run: &Run, lease: &Lease, readings: &[Reading]) -> anyhow::Result<Summary> {
     let rules = rules(installation);
     let handle = Handle::current();
     std::thread::scope(|scope| {
@@ -159,7 +160,7 @@ fn read(installation: &Installation, run: &Run, lease: &Lease, readings: Vec<Rea
                         let now = installation.now();
                         handle.block_on(installation.store.commit_log(lease, &commit, now))?;
                         for input in commit.inputs.iter().filter(|input| input.state == InputState::Done) {
-                            if let (InputKind::Inbox, Some(source)) = (input.kind, of_input(&readings, input)) {
+                            if let (InputKind::Inbox, Some(source)) = (input.kind, of_input(readings, input)) {
                                 put_away(installation, source);
                             }
                         }
@@ -168,7 +169,7 @@ fn read(installation: &Installation, run: &Run, lease: &Lease, readings: Vec<Rea
                     progress: &*run.progress,
                     interrupted: &run.interrupted,
                 }
-                .run(readings.clone())
+                .run(readings.to_vec())
             })
         });
         tokio::task::block_in_place(|| pipeline.join())
