@@ -32,7 +32,8 @@ impl Args {
         layers.set("api.auth", "off".to_owned(), "the demo")?;
         let mut config = Config::from_layers(&layers, &data_dir)?;
         if !options.quiet {
-            crate::telemetry::start("warn", options.log_format);
+            // It tells of the files that it takes, and of what goes wrong.
+            crate::telemetry::start("warn,usage_rollup::daemon=info", options.log_format);
         }
         let listener = free_listener(&mut config).await?;
         let installation = Installation::open(&data_dir, config, options.clock()).await?;
