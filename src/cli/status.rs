@@ -71,7 +71,7 @@ fn text(installation: &Installation, status: &Status, problems: &[String]) -> St
         String::new(),
     ];
     let mut line = |name: &str, number: i64, more: String| {
-        lines.push(format!("  {name:<14}{:>15}   {more}", count(number)).trim_end().to_owned());
+        lines.push(format!("  {name:<14}{:>15}   {more}", count(number).to_string()).trim_end().to_owned());
     };
     let counted = [("counted", ledger.counted), ("voided", ledger.voided), ("conflicting", ledger.conflicting)];
     line("lines read", ledger.lines, String::new());
@@ -85,7 +85,7 @@ fn text(installation: &Installation, status: &Status, problems: &[String]) -> St
         format!("{} daily, {} monthly, through {through}", count(status.daily_rows), count(status.monthly_rows))
     });
     line("API keys", status.active_keys, String::new());
-    lines.push(format!("  last computed  {}", status.computed_at.as_deref().unwrap_or("never")));
+    lines.push(format!("  last computed {:>21}", status.computed_at.as_deref().unwrap_or("never")));
     lines.push(String::new());
     let mut warn = |number: i64, what: &str| {
         if number > 0 {
@@ -106,7 +106,7 @@ fn text(installation: &Installation, status: &Status, problems: &[String]) -> St
     );
     warn(
         waiting_files(&installation.config.ingest.inbox),
-        "files of the inbox wait: for their last line to end with a newline, or for their writer to rest",
+        "file(s) wait in the inbox, for the writer to rest or for the last line to end with a newline",
     );
     for problem in problems {
         lines.push(format!("  PROBLEM: {problem}"));
