@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use indicatif::HumanBytes;
+use indicatif::{HumanBytes, HumanCount};
 use tokio::net::TcpListener;
 
 use super::output::{print, table};
@@ -10,8 +10,10 @@ use super::{Options, Outcome, WrongUsage};
 use crate::config::Config;
 use crate::daemon;
 use crate::generate::{Plan, write_files};
+use crate::ingest::source::{FileSource, Source};
 use crate::jobs::{self, IngestReport, Installation, Wanted};
 use crate::model::{Numbers, PeriodType, UsageRow};
+use crate::store::InputKind;
 
 const EVENTS: u64 = 250_000;
 const SERVICES: u32 = 40;
@@ -30,15 +32,17 @@ impl Args {
         layers.set("api.auth", "off".to_owned(), "the demo")?;
         let mut config = Config::from_layers(&layers, &data_dir)?;
         if !options.quiet {
-            crate::telemetry::start("warn", options.log_format);
+            // It tells of the files that it takes, and of what goes wrong.
+            crate::telemetry::start("warn,usage_rollup::daemon=info", options.log_format);
         }
         let listener = free_listener(&mut config).await?;
         let installation = Installation::open(&data_dir, config, options.clock()).await?;
 
-        print(&format!("Making {EVENTS} events of {SERVICES} services over {DAYS} days, and rolling them up …\n"))?;
-        make_sample(&installation)?;
+        let events = HumanCount(EVENTS);
+        print(&format!("Making {events} events of {SERVICES} services over {DAYS} days, and rolling them up …\n"))?;
+        let sample = make_sample(&installation)?;
         let started = std::time::Instant::now();
-        let report = jobs::ingest(&installation, &options.run("demo"), Wanted::Inbox).await?;
+        let report = jobs::ingest(&installation, &options.run("demo"), Wanted::Sources(sample)).await?;
         print(&told(&installation, &report, started.elapsed().as_secs_f64()).await?)?;
         daemon::run(installation, listener, until_asked_to_stop()).await?;
         print("Stopped. The directory is left as it is, for you to look at or to remove.\n")?;
@@ -74,8 +78,9 @@ async fn free_listener(config: &mut Config) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Generates the sample beside the inbox, and renames it into place as a producer would.
-fn make_sample(installation: &Installation) -> anyhow::Result<()> {
+/// Generates the sample beside the inbox, and renames it into place as a producer would. It is known to be whole, so nothing
+/// needs to wait for it as for a producer's.
+fn make_sample(installation: &Installation) -> anyhow::Result<Vec<Source>> {
     let plan = Plan {
         events: EVENTS,
         services: SERVICES,
@@ -87,10 +92,14 @@ fn make_sample(installation: &Installation) -> anyhow::Result<()> {
     let sample = installation.data_dir.join("sample");
     let inbox = &installation.config.ingest.inbox;
     std::fs::create_dir_all(inbox)?;
+    let mut sources = Vec::new();
     for file in write_files(&plan, &sample, &mut |_| {})? {
-        std::fs::rename(&file, inbox.join(file.file_name().unwrap_or_default()))?;
+        let placed = inbox.join(file.file_name().unwrap_or_default());
+        std::fs::rename(&file, &placed)?;
+        sources.push(Source::File(FileSource::find(&placed, InputKind::Inbox)?));
     }
-    Ok(std::fs::remove_dir(&sample)?)
+    std::fs::remove_dir(&sample)?;
+    Ok(sources)
 }
 
 /// What there is to see, and what to try.
@@ -98,11 +107,15 @@ async fn told(installation: &Installation, report: &IngestReport, seconds: f64) 
     let month = installation.today().previous().month();
     let busiest = installation.store.busiest_services(PeriodType::Monthly, month, BUSIEST).await?;
     let mut rows = table(["service", "guid", "pro users", "guests", "messages", "attachments", "storage"]);
+    let mut example = String::new();
     for row in &busiest {
-        let name = installation.store.service(row.service).await?.and_then(|service| service.name).unwrap_or_default();
+        let entry = installation.store.service(row.service).await?.unwrap_or_default();
+        if example.is_empty() && !entry.status().hides_usage() {
+            example = row.service.simple().to_string();
+        }
         let shown = |column: &str| number(row, column).to_string();
         rows.add_row([
-            name,
+            entry.name.unwrap_or_default(),
             row.service.simple().to_string(),
             shown("pro_user_count"),
             shown("guest_user_count"),
@@ -112,19 +125,11 @@ async fn told(installation: &Installation, report: &IngestReport, seconds: f64) 
         ]);
     }
     let address = installation.config.api.listen;
-    let served = busiest.iter().map(|row| row.service);
-    let mut example = None;
-    for guid in served {
-        let entry = installation.store.service(guid).await?;
-        if entry.is_some_and(|service| !service.status().hides_usage()) {
-            example = Some(guid.simple().to_string());
-            break;
-        }
-    }
-    let example = example.unwrap_or_default();
+    // By the name that it was called by, so that the lines work as they stand.
+    let program = std::env::args().next().unwrap_or_else(|| "usage-rollup".to_owned());
     let dir = installation.data_dir.display();
     Ok(format!(
-        "\n{} lines in {seconds:.2} s: {} stored, {} duplicates dropped, {} rejected; {} rows written.\n\n\
+        "\n{} lines in {seconds:.2} s: {} stored, {} duplicate, {} rejected; {} rows written.\n\n\
          The busiest services of the month from {month}:\n\n{}\n\n\
          Everything lies in {dir}:\n\
          \x20 usage.db            rows, directory and catalog (SQLite)\n\
@@ -132,16 +137,20 @@ async fn told(installation: &Installation, report: &IngestReport, seconds: f64) 
          \x20 inbox/              drop NDJSON files of events here, and they are taken within seconds\n\n\
          The API listens on http://{address} (without keys, because this is a demo). Try:\n\n\
          \x20 curl 'http://{address}/api/services/{example}/serviceusage?PeriodType=Monthly'\n\
-         \x20 usage-rollup --data-dir {dir} export --period-type monthly\n\
-         \x20 usage-rollup --data-dir {dir} status\n\n\
+         \x20 {program} --data-dir {dir} export --period-type monthly\n\
+         \x20 {program} --data-dir {dir} status\n\n\
          Ctrl-C stops it.\n",
-        report.lines,
-        report.stored,
-        report.duplicate,
-        report.rejected,
-        report.rows_written,
+        count(report.lines),
+        count(report.stored),
+        count(report.duplicate),
+        count(report.rejected),
+        HumanCount(report.rows_written),
         rows.trim_fmt(),
     ))
+}
+
+fn count(number: i64) -> HumanCount {
+    HumanCount(number.unsigned_abs())
 }
 
 fn number(row: &UsageRow, column: &str) -> i64 {

@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::output::{print, print_json, table};
@@ -37,6 +37,16 @@ enum Action {
     List,
     /// Make a key worthless from now on
     Revoke { id: String },
+}
+
+/// What `create` prints, in this order.
+#[derive(Serialize)]
+struct Created<'a> {
+    id: &'a str,
+    key: &'a str,
+    role: &'a str,
+    scope: Option<String>,
+    expires: Option<String>,
 }
 
 fn parse_expiry(text: &str) -> Result<Instant, String> {
@@ -78,13 +88,13 @@ async fn create(
     let (key, key_hash) = new_key();
     let new = NewApiKey { id: Uuid::now_v7().simple().to_string(), name, role, scope, key_hash, expires_at };
     installation.store.create_key(&new, installation.now()).await?;
-    print_json(&json!({
-        "id": new.id,
-        "key": key,
-        "role": role.name(),
-        "scope": scope.map(|guid| guid.simple().to_string()),
-        "expires": expires_at.map(Instant::to_rfc3339_seconds),
-    }))?;
+    print_json(&Created {
+        id: &new.id,
+        key: &key,
+        role: role.name(),
+        scope: scope.map(|guid| guid.simple().to_string()),
+        expires: expires_at.map(Instant::to_rfc3339_seconds),
+    })?;
     Ok(Outcome::Done)
 }
 

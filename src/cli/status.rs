@@ -1,7 +1,11 @@
+use std::path::Path;
+
 use anyhow::Context as _;
+use indicatif::{HumanBytes, HumanCount};
 
 use super::output::{print, print_json};
 use super::{Options, Outcome};
+use crate::ingest::source::inbox;
 use crate::jobs::Installation;
 use crate::store::Status;
 
@@ -56,6 +60,8 @@ fn problems(installation: &Installation, status: &Status) -> Vec<String> {
 fn text(installation: &Installation, status: &Status, problems: &[String]) -> String {
     let ledger = &status.ledger;
     let day = |day: Option<i32>| day.map_or_else(|| "-".to_owned(), |day| crate::model::Day(day).to_string());
+    let days = format!("days {} to {}", day(status.first_day), day(status.last_day));
+    let through = status.rows_through.as_deref().unwrap_or("-");
     let mut lines = vec![
         format!(
             "Reporting in {}, as of {}",
@@ -63,37 +69,27 @@ fn text(installation: &Installation, status: &Status, problems: &[String]) -> St
             installation.now().to_rfc3339_seconds()
         ),
         String::new(),
-        format!("  lines read      {:>14}", ledger.lines),
-        format!(
-            "    stored        {:>14}   counted {}, voided {}, conflicting {}",
-            ledger.stored, ledger.counted, ledger.voided, ledger.conflicting
-        ),
-        format!("    duplicate     {:>14}", ledger.duplicate),
-        format!("    rejected      {:>14}", ledger.rejected),
-        format!(
-            "  inputs          {:>14}   {} being read, {} failed",
-            status.inputs, status.inputs_reading, status.inputs_failed
-        ),
-        format!(
-            "  event log       {:>14}   bytes in {} segments, days {} to {}",
-            status.segment_bytes,
-            status.segments,
-            day(status.first_day),
-            day(status.last_day)
-        ),
-        format!("  services        {:>14}", status.services),
-        format!(
-            "  rows            {:>14}   daily, {} monthly, through {}",
-            status.daily_rows,
-            status.monthly_rows,
-            status.rows_through.as_deref().unwrap_or("-")
-        ),
-        format!("  last computed   {:>20}", status.computed_at.as_deref().unwrap_or("never")),
-        String::new(),
     ];
-    let mut warn = |count: i64, what: &str| {
-        if count > 0 {
-            lines.push(format!("  note: {count} {what}"));
+    let mut line = |name: &str, number: i64, more: String| {
+        lines.push(format!("  {name:<14}{:>15}   {more}", count(number).to_string()).trim_end().to_owned());
+    };
+    let counted = [("counted", ledger.counted), ("voided", ledger.voided), ("conflicting", ledger.conflicting)];
+    line("lines read", ledger.lines, String::new());
+    line("  stored", ledger.stored, counted.map(|(name, number)| format!("{name} {}", count(number))).join(", "));
+    line("  duplicate", ledger.duplicate, String::new());
+    line("  rejected", ledger.rejected, String::new());
+    line("inputs", status.inputs, format!("{} being read, {} failed", status.inputs_reading, status.inputs_failed));
+    line("segments", status.segments, format!("{}, {days}", HumanBytes(status.segment_bytes.unsigned_abs())));
+    line("services", status.services, String::new());
+    line("rows", status.daily_rows + status.monthly_rows, {
+        format!("{} daily, {} monthly, through {through}", count(status.daily_rows), count(status.monthly_rows))
+    });
+    line("API keys", status.active_keys, String::new());
+    lines.push(format!("  last computed {:>21}", status.computed_at.as_deref().unwrap_or("never")));
+    lines.push(String::new());
+    let mut warn = |number: i64, what: &str| {
+        if number > 0 {
+            lines.push(format!("  note: {} {what}", count(number)));
         }
     };
     for (reason, letters) in &status.dead_letters {
@@ -108,9 +104,23 @@ fn text(installation: &Installation, status: &Status, problems: &[String]) -> St
         status.services_without_entry,
         "services have events but no directory entry: the API answers 404 (usage-rollup services import)",
     );
+    warn(
+        waiting_files(&installation.config.ingest.inbox),
+        "file(s) wait in the inbox, for the writer to rest or for the last line to end with a newline",
+    );
     for problem in problems {
         lines.push(format!("  PROBLEM: {problem}"));
     }
     lines.push(if problems.is_empty() { "Everything is rolled up.\n".to_owned() } else { String::new() });
     lines.join("\n")
+}
+
+/// An inbox that is not there, or can't be read, holds nothing to tell of here: the daemon tells.
+fn waiting_files(inbox: &Path) -> i64 {
+    let found = if inbox.is_dir() { inbox::look(inbox).unwrap_or_default() } else { inbox::Found::default() };
+    i64::try_from(found.waiting.len()).unwrap_or(i64::MAX)
+}
+
+fn count(number: i64) -> HumanCount {
+    HumanCount(number.unsigned_abs())
 }

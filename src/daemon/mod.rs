@@ -49,8 +49,10 @@ pub async fn api(installation: &Installation) -> anyhow::Result<Api> {
 /// When the schedules can't be kept. A job that fails is logged, and tried again at its next turn.
 pub async fn run(installation: Installation, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = Ticks::start(&installation.config.schedule).await?;
+    // Asked for a free port (0), the system chose one.
+    let address = listener.local_addr().context("the API listens nowhere")?;
     let api = tokio::spawn(api::serve(listener, api(&installation).await?, stop.clone().cancelled_owned()));
-    tracing::info!(inbox = %installation.config.ingest.inbox.display(), "watching the inbox");
+    tracing::info!(inbox = %installation.config.ingest.inbox.display(), api = %format!("http://{address}"), "started");
     let interrupted = Arc::new(AtomicBool::new(false));
     let stopping = tokio::spawn({
         let (stop, interrupted) = (stop.clone(), interrupted.clone());

@@ -46,6 +46,7 @@ pub(super) struct ColumnBuilder {
     service_patch: Sparse<StringBuilder>,
     input: Int64Builder,
     line: Int64Builder,
+    is_copy: BooleanBuilder,
 }
 
 impl ColumnBuilder {
@@ -88,10 +89,12 @@ impl ColumnBuilder {
             service_patch: Sparse::default(),
             input: Int64Builder::with_capacity(rows),
             line: Int64Builder::with_capacity(rows),
+            is_copy: BooleanBuilder::with_capacity(rows),
         }
     }
 
-    pub fn push(&mut self, service: Uuid, time: Instant, event: PackedEvent<'_>) {
+    /// `is_copy` tells that the event is the same as the one before it.
+    pub fn push(&mut self, service: Uuid, time: Instant, event: PackedEvent<'_>, is_copy: bool) {
         append_guid(&mut self.service_guid, service);
         self.time.append_value(time.nanos());
         self.source.append_value(event.source);
@@ -99,6 +102,7 @@ impl ColumnBuilder {
         self.event_type.append_value(event.event_type.name());
         self.input.append_value(event.input);
         self.line.append_value(event.line.cast_signed());
+        self.is_copy.append_value(is_copy);
         event.for_each_member(|member, value| self.push_member(member, value));
         self.rows += 1;
     }
@@ -184,6 +188,7 @@ impl ColumnBuilder {
             self.service_patch.finish(rows),
             Arc::new(self.input.finish()),
             Arc::new(self.line.finish()),
+            Arc::new(self.is_copy.finish()),
         ];
         RecordBatch::try_new(schema(), columns).expect("the builders follow the schema, and push fills them all")
     }

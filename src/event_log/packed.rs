@@ -39,6 +39,8 @@ pub(super) struct PackedEvent<'a> {
     pub event_type: EventType,
     pub input: i64,
     pub line: u64,
+    /// Everything but where it stood: two events of a service and instant are copies if these bytes are the same.
+    pub body: &'a [u8],
     /// Which members are present: a bit for each of the type's.
     present: u16,
     members: Bytes<'a>,
@@ -60,8 +62,11 @@ impl PackedEvents {
     pub fn push(&mut self, event: &Event<'_>, line: u64) {
         let start = u32::try_from(self.bytes.len()).expect("a pack has fewer than 2^32 bytes");
         self.places.push(Place { service: event.service.as_u128(), time: event.time, start });
-        self.bytes.push(event.event_type as u8);
         self.bytes.extend_from_slice(&line.to_le_bytes());
+        let length_at = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 4]);
+        let body_at = self.bytes.len();
+        self.bytes.push(event.event_type as u8);
         push_text(&mut self.bytes, &event.source);
         push_text(&mut self.bytes, &event.id);
         let present_at = self.bytes.len();
@@ -74,6 +79,8 @@ impl PackedEvents {
             }
         }
         self.bytes[present_at..present_at + 2].copy_from_slice(&present.to_le_bytes());
+        let length = u32::try_from(self.bytes.len() - body_at).expect("a line has fewer than 2^32 bytes");
+        self.bytes[length_at..body_at].copy_from_slice(&length.to_le_bytes());
     }
 
     /// Moves the line numbers of all events.
@@ -104,9 +111,14 @@ impl PackedEvents {
     /// The event that begins at `start`.
     pub(super) fn get(&self, start: u32) -> PackedEvent<'_> {
         let mut bytes = Bytes(&self.bytes[start as usize..]);
+        let line = u64::from_le_bytes(bytes.take()) + self.first_line;
+        let length = bytes.length();
+        let body = &bytes.0[..length];
+        let mut bytes = Bytes(body);
         PackedEvent {
+            line,
+            body,
             event_type: EventType::ALL[usize::from(bytes.byte())],
-            line: u64::from_le_bytes(bytes.take()) + self.first_line,
             source: bytes.text(),
             id: bytes.text(),
             input: self.input,

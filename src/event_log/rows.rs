@@ -37,6 +37,11 @@ impl Column {
     }
 
     #[must_use]
+    pub fn flags<'a>(batch: &'a RecordBatch, name: &str) -> &'a BooleanArray {
+        Self::of(batch, name).as_boolean()
+    }
+
+    #[must_use]
     pub fn lists<'a>(batch: &'a RecordBatch, name: &str) -> &'a ListArray {
         Self::of(batch, name).as_list()
     }
@@ -117,7 +122,7 @@ impl<'a> EventRows<'a> {
     }
 
     fn flag(&self, name: &str, row: usize) -> Option<bool> {
-        let column: &BooleanArray = Column::of(self.batch, name).as_boolean();
+        let column = Column::flags(self.batch, name);
         column.is_valid(row).then(|| column.value(row))
     }
 

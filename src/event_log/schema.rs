@@ -75,6 +75,7 @@ fn fields() -> Vec<Field> {
         text("service_patch"),
         Field::new("input", DataType::Int64, false),
         Field::new("line", DataType::Int64, false),
+        Field::new("is_copy", DataType::Boolean, false),
     ]
 }
 
@@ -89,7 +90,7 @@ pub enum Columns {
 
 impl Columns {
     pub(super) fn mask(self, parquet: &SchemaDescriptor) -> ProjectionMask {
-        const ROLLUP: [&str; 13] = [
+        const ROLLUP: [&str; 14] = [
             "service_guid",
             "time",
             "source",
@@ -103,6 +104,7 @@ impl Columns {
             "service_patch",
             "input",
             "line",
+            "is_copy",
         ];
         match self {
             Self::All => ProjectionMask::all(),

@@ -54,13 +54,19 @@ fn divide(rows: &[Key]) -> Vec<PreparedSegment> {
 /// When the rows can't be encoded or the file not be written.
 pub fn write(dir: &EventLogDir, packs: &[PackedEvents], segment: &PreparedSegment) -> Result<Segment, EventLogError> {
     let mut writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties()))?;
+    let mut before: Option<(&Key, &[u8])> = None;
     for rows in segment.rows.chunks(ROWS_AT_A_TIME) {
         let mut columns = ColumnBuilder::with_capacity(rows.len());
         for (index, row) in rows.iter().enumerate() {
             if let Some(ahead) = rows.get(index + ROWS_AHEAD) {
                 packs[ahead.pack as usize].touch(ahead.start);
             }
-            columns.push(Uuid::from_u128(row.service), row.time, packs[row.pack as usize].get(row.start));
+            let event = packs[row.pack as usize].get(row.start);
+            let is_copy = before.is_some_and(|(key, body)| {
+                (key.service, key.time) == (row.service, row.time) && body == event.body
+            });
+            before = Some((row, event.body));
+            columns.push(Uuid::from_u128(row.service), row.time, event, is_copy);
         }
         writer.write(&columns.finish())?;
     }

@@ -56,7 +56,8 @@ impl Pieces {
             self.rest.clear();
             return Err(error);
         }
-        let wanted = PIECE_BYTES.max(self.max_line_bytes * 2);
+        // A line of the allowed length, with its ending, fits from its first byte on.
+        let wanted = PIECE_BYTES.max(self.max_line_bytes + 2);
         let mut bytes = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(wanted));
         bytes.clear();
         bytes.append(&mut self.rest);

@@ -81,10 +81,16 @@ fn stored_rows(
         }
         services.push(firsts);
     }
-    if tied.is_empty() {
+    // Where all but one row repeat the row before them, which stands in the same group, no content has to be read.
+    let (unlike, copies): (Vec<Range<usize>>, Vec<Range<usize>>) =
+        tied.into_iter().partition(|group| rows.all[group.clone()].iter().filter(|row| !row.is_copy).count() > 1);
+    for row in copies.into_iter().flat_map(|group| group.skip(1)) {
+        inputs.entry(rows.all[row].input).or_default().duplicate += 1;
+    }
+    if unlike.is_empty() {
         return Ok(services);
     }
-    let distinct = distinct_contents(rows, slices, &tied, inputs)?;
+    let distinct = distinct_contents(rows, slices, &unlike, inputs)?;
     for service in &mut services {
         *service =
             service.iter().flat_map(|first| distinct.get(first).cloned().unwrap_or_else(|| vec![*first])).collect();

@@ -30,6 +30,8 @@ pub(super) struct Row {
     pub bytes: i128,
     pub input: i64,
     pub line: i64,
+    /// Whether its content is that of the row before it in the segment.
+    pub is_copy: bool,
     /// Where its whole content stands: which of the partition's slices, and which row of that segment.
     pub slice: u32,
     pub position: u64,
@@ -116,6 +118,7 @@ impl Rows {
         let (features, groups) = (Column::texts(batch, "feature"), Column::texts(batch, "group_type"));
         let patches = Column::texts(batch, "service_patch");
         let attachments = Attachments::of(batch);
+        let copies = Column::flags(batch, "is_copy");
         for row in 0..batch.num_rows() {
             let (source, id) = (sources.value(row), ids.value(row));
             let identity = IdentityHash::of(source, id);
@@ -151,6 +154,7 @@ impl Rows {
                 bytes,
                 input: inputs.value(row),
                 line: lines.value(row),
+                is_copy: copies.value(row),
                 slice,
                 position: first_row + row as u64,
             });

@@ -113,7 +113,7 @@ impl Decoder {
     /// # Errors
     /// The reason for which the line is rejected; it concerns this line alone.
     pub fn decode<'a>(&self, line: &'a [u8]) -> Result<Event<'a>, Rejection> {
-        let text = std::str::from_utf8(line).map_err(|error| {
+        let text = simdutf8::compat::from_utf8(line).map_err(|error| {
             Rejection::new(Reason::InvalidJson, "", format!("invalid UTF-8 at byte {}", error.valid_up_to() + 1))
         })?;
         envelope::decode(self, text)

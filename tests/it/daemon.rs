@@ -1,0 +1,119 @@
+//! The daemon and the demo, as real processes: what is dropped into the inbox is served soon after.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::support::{Binary, terminate};
+
+const SERVICE: &str = "3f2b8c1e7d544f0a9a550d6f1f8f7a10";
+const TINY: &str = include_str!("../golden/tiny/events.ndjson");
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A process that ends with the test, also with one that fails.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    /// Asks it to stop, and gives its exit code and how long it took.
+    fn stop(&mut self) -> (Option<i32>, Duration) {
+        let asked = Instant::now();
+        terminate(&self.0);
+        let status = eventually("it ends", || self.0.try_wait().unwrap());
+        (status.code(), asked.elapsed())
+    }
+}
+
+fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what} did not happen within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What follows `before`, up to white space or a quote, in the first line that has it. All that a process prints is read, so
+/// that it never waits for room in the pipe.
+fn printed(output: impl std::io::Read + Send + 'static, before: &'static str) -> String {
+    let (sender, found) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if let Some((_, rest)) = line.split_once(before) {
+                let text = rest.split(|c: char| c.is_whitespace() || c == '\'').next().unwrap_or_default();
+                // Nobody waits any more after the first.
+                let _ = sender.send(text.to_owned());
+            }
+        }
+    });
+    found.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("nothing with {before:?} was printed: {error}"))
+}
+
+/// Status and body of a GET; none where nobody listens.
+fn get(address: &str, path: &str, headers: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
+
+#[test]
+fn what_is_dropped_into_the_inbox_is_served_soon_after() {
+    let binary = Binary::new().with("USAGE_ROLLUP__API__LISTEN", "127.0.0.1:0");
+    let mut daemon = Running(binary.command(&["run"]).stderr(Stdio::piped()).spawn().unwrap());
+    let address = printed(daemon.0.stderr.take().unwrap(), "api=http://");
+
+    let key: Value = serde_json::from_str(&binary.ok(&["keys", "create", "--role", "SuperUser"])).unwrap();
+    let header = format!("Authorization: Bearer {}\r\n", key["key"].as_str().unwrap());
+    let path = format!("/api/services/{SERVICE}/serviceusage?PeriodType=Daily&Period=2026-02-01");
+    assert_eq!(get(&address, &path, "").unwrap().0, 401);
+    assert_eq!(get(&address, &path, &header).unwrap().0, 404);
+    fs::write(binary.path("directory.csv"), format!("serviceGuid,name\n{SERVICE},Acme\n")).unwrap();
+    binary.ok(&["services", "import", "directory.csv"]);
+    fs::write(binary.path("events.ndjson"), TINY).unwrap();
+    fs::rename(binary.path("events.ndjson"), binary.path("data/inbox/events.ndjson")).unwrap();
+
+    let report: Value = eventually("the row is served", || {
+        let (status, body) = get(&address, &path, &header)?;
+        assert_eq!(status, 200, "{body}");
+        let report: Value = serde_json::from_str(&body).unwrap();
+        (report["totalUserCount"] == 2).then_some(report)
+    });
+
+    assert_eq!((&report["name"], &report["attachmentStorageUsage"]), (&"Acme".into(), &1024.into()));
+    let put_away = binary.path("data/inbox/done/events.ndjson");
+    eventually("the file is put away", || put_away.exists().then_some(()));
+    let (code, took) = daemon.stop();
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
+fn the_demo_prints_a_request_that_is_answered() {
+    let binary = Binary::new().with("USAGE_ROLLUP__API__LISTEN", "127.0.0.1:0");
+    let mut demo = Running(binary.command(&["demo", "--data-dir", "demo"]).stdout(Stdio::piped()).spawn().unwrap());
+    let url = printed(demo.0.stdout.take().unwrap(), "curl 'http://");
+    let (address, path) = url.split_once('/').unwrap();
+
+    let (status, body) = eventually("it is answered", || get(address, &format!("/{path}"), ""));
+
+    assert_eq!(status, 200, "{body}");
+    let report: Value = serde_json::from_str(&body).unwrap();
+    assert!(report["totalMessageCount"].as_i64().unwrap() > 0, "{report}");
+    assert_eq!(demo.stop().0, Some(0));
+}
