@@ -62,9 +62,8 @@ pub fn write(dir: &EventLogDir, packs: &[PackedEvents], segment: &PreparedSegmen
                 packs[ahead.pack as usize].touch(ahead.start);
             }
             let event = packs[row.pack as usize].get(row.start);
-            let is_copy = before.is_some_and(|(key, body)| {
-                (key.service, key.time) == (row.service, row.time) && body == event.body
-            });
+            let is_copy = before
+                .is_some_and(|(key, body)| (key.service, key.time) == (row.service, row.time) && body == event.body);
             before = Some((row, event.body));
             columns.push(Uuid::from_u128(row.service), row.time, event, is_copy);
         }

@@ -169,11 +169,7 @@ fn read(installation: &Installation, run: &Run, lease: &Lease, readings: &[Readi
                     progress: &*run.progress,
                     interrupted: &run.interrupted,
                 }
-<<<<<<< HEAD
                 .run(readings)
-=======
-                .run(readings.to_vec())
->>>>>>> f923a32fb26294b6f92f3490f497c63af9cf7bdc
             })
         });
         tokio::task::block_in_place(|| pipeline.join())
