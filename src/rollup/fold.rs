@@ -175,19 +175,24 @@ impl<'a> Fold<'a> {
         let mut facts = self.facts.remove(&service).unwrap_or_default();
         let voided: Vec<bool> = stored.iter().map(|row| self.is_voided(rows, service, &rows.all[*row])).collect();
         let conflicting = conflicting(rows, stored, &voided, self.rules.identity_window);
+        let mut of_input = (rows.all[*first].input, InputCounts::default());
         for (index, row) in stored.iter().enumerate() {
             let row = &rows.all[*row];
-            let counts = self.inputs.entry(row.input).or_default();
-            counts.stored += 1;
-            counts.voided += u64::from(voided[index]);
             let conflicts = !voided[index] && conflicting.contains(&index);
-            counts.conflicting += u64::from(conflicts);
+            // Neighbours mostly came in with the same input.
+            if of_input.0 != row.input {
+                add_counts(&mut self.inputs, std::mem::replace(&mut of_input, (row.input, InputCounts::default())));
+            }
+            of_input.1.stored += 1;
+            of_input.1.voided += u64::from(voided[index]);
+            of_input.1.conflicting += u64::from(conflicts);
             let counts = !voided[index] && !conflicts;
             self.event(rows, service, row, counts);
             if counts && row.event_type.creates_rows() {
                 count(facts.entry(self.local_day(row.time)).or_default(), row);
             }
         }
+        add_counts(&mut self.inputs, of_input);
         self.facts.insert(service, facts);
     }
 
@@ -242,6 +247,10 @@ impl<'a> Fold<'a> {
         }
         PartitionFacts { services: services.collect(), users, patches: self.patches, inputs: self.inputs }
     }
+}
+
+fn add_counts(inputs: &mut BTreeMap<i64, InputCounts>, (input, counts): (i64, InputCounts)) {
+    *inputs.entry(input).or_default() += counts;
 }
 
 fn count(facts: &mut DayFacts, row: &Row) {

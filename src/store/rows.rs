@@ -1,6 +1,7 @@
 //! Writing ServiceUsage rows: what changed, with revision and state (`spec/usage.md`).
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, Sqlite, SqliteConnection};
@@ -129,10 +130,10 @@ impl Store {
         for service in services.iter().filter(|service| service.begins_later) {
             written += remove_before(connection, service.service, service.first_day).await?;
         }
-        let rows: Vec<(String, &DraftRow, &RowFate)> = services
+        let rows: Vec<(Arc<str>, &DraftRow, &RowFate)> = services
             .iter()
             .flat_map(|service| {
-                let guid = service.service.simple().to_string();
+                let guid: Arc<str> = service.service.simple().to_string().into();
                 service.rows.iter().map(move |(draft, fate)| (guid.clone(), draft, fate))
             })
             .collect();
@@ -290,10 +291,13 @@ async fn remove_before(connection: &mut SqliteConnection, service: Uuid, first_d
 
 async fn upsert_rows(
     connection: &mut SqliteConnection,
-    rows: &[(String, &DraftRow, &RowFate)],
+    rows: &[(Arc<str>, &DraftRow, &RowFate)],
     now: Instant,
 ) -> Result<()> {
-    let computed_at = text_of(now);
+    let computed_at: Arc<str> = text_of(now).into();
+    // Rows of many services share few periods and instants.
+    let mut periods: HashMap<Day, Arc<str>> = HashMap::new();
+    let mut instants: HashMap<Instant, Arc<str>> = HashMap::new();
     let insert = "INSERT INTO service_usage (service_guid, period_type, period, total_user_count, pro_user_count,
         guest_user_count, disabled_user_count, unregistered_user_count, feature_usage_secure_messaging_gateway,
         feature_usage_secure_messaging_plus, feature_usage_data_leak_prevention, feature_usage_secure_large_files,
@@ -317,10 +321,12 @@ async fn upsert_rows(
         23,
         rows,
         |mut values, (service, draft, fate)| {
-            values.push_bind(service.clone()).push_bind(draft.period_type.name()).push_bind(draft.period.to_string());
+            let period = periods.entry(draft.period).or_insert_with(|| draft.period.to_string().into());
+            values.push_bind(service.clone()).push_bind(draft.period_type.name()).push_bind(period.clone());
             for number in draft.numbers.0 {
                 values.push_bind(number);
             }
+            let closes_at = instants.entry(fate.closes_at).or_insert_with(|| text_of(fate.closes_at).into());
             values
                 .push_bind(draft.event_count)
                 .push_bind(draft.input_digest.0.to_be_bytes().to_vec())
@@ -328,7 +334,7 @@ async fn upsert_rows(
                 .push_bind(fate.revision)
                 .push_bind(fate.state.name())
                 .push_bind(computed_at.clone())
-                .push_bind(text_of(fate.closes_at));
+                .push_bind(closes_at.clone());
         },
         replace,
     )
