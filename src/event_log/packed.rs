@@ -4,6 +4,10 @@ use uuid::Uuid;
 
 use crate::model::{Attachment, Day, Event, EventType, Feature, GroupType, Instant, Member, MemberKind, MemberValue};
 
+/// A packed event is its line's number, the length of its body, and the body.
+const LENGTH_AT: usize = 8;
+const BODY_AT: usize = 12;
+
 /// Events of one input, in order of arrival.
 #[derive(Debug, Default)]
 pub struct PackedEvents {
@@ -62,10 +66,9 @@ impl PackedEvents {
     pub fn push(&mut self, event: &Event<'_>, line: u64) {
         let start = u32::try_from(self.bytes.len()).expect("a pack has fewer than 2^32 bytes");
         self.places.push(Place { service: event.service.as_u128(), time: event.time, start });
+        let begins = self.bytes.len();
         self.bytes.extend_from_slice(&line.to_le_bytes());
-        let length_at = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; 4]);
-        let body_at = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; BODY_AT - LENGTH_AT]);
         self.bytes.push(event.event_type as u8);
         push_text(&mut self.bytes, &event.source);
         push_text(&mut self.bytes, &event.id);
@@ -79,8 +82,8 @@ impl PackedEvents {
             }
         }
         self.bytes[present_at..present_at + 2].copy_from_slice(&present.to_le_bytes());
-        let length = u32::try_from(self.bytes.len() - body_at).expect("a line has fewer than 2^32 bytes");
-        self.bytes[length_at..body_at].copy_from_slice(&length.to_le_bytes());
+        let length = u32::try_from(self.bytes.len() - begins - BODY_AT).expect("a line has fewer than 2^32 bytes");
+        self.bytes[begins + LENGTH_AT..begins + BODY_AT].copy_from_slice(&length.to_le_bytes());
     }
 
     /// Moves the line numbers of all events.
@@ -108,12 +111,17 @@ impl PackedEvents {
         })
     }
 
-    /// The event that begins at `start`.
-    pub(super) fn get(&self, start: u32) -> PackedEvent<'_> {
-        let mut bytes = Bytes(&self.bytes[start as usize..]);
-        let line = u64::from_le_bytes(bytes.take()) + self.first_line;
-        let length = bytes.length();
-        let body = &bytes.0[..length];
+    /// The bytes of the event that begins at `start`.
+    pub(super) fn bytes_of(&self, start: u32) -> &[u8] {
+        let bytes = &self.bytes[start as usize..];
+        let length = Bytes(&bytes[LENGTH_AT..]).length();
+        &bytes[..BODY_AT + length]
+    }
+
+    /// Reads the bytes of one of these events.
+    pub(super) fn read<'b>(&self, bytes: &'b [u8]) -> PackedEvent<'b> {
+        let line = u64::from_le_bytes(Bytes(bytes).take()) + self.first_line;
+        let body = &bytes[BODY_AT..];
         let mut bytes = Bytes(body);
         PackedEvent {
             line,
@@ -127,10 +135,9 @@ impl PackedEvents {
         }
     }
 
-    /// Reads a byte of the event that begins at `start`. In the order of the log, events lie anywhere in memory: to touch one
-    /// some rows ahead of its turn spares the wait for it.
-    pub(super) fn touch(&self, start: u32) {
-        std::hint::black_box(self.bytes[start as usize]);
+    /// The event that begins at `start`.
+    pub(super) fn get(&self, start: u32) -> PackedEvent<'_> {
+        self.read(self.bytes_of(start))
     }
 }
 

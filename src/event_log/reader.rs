@@ -21,8 +21,8 @@ use super::{EventLogDir, EventLogError, Segment, SegmentPartition};
 
 const ROWS_PER_BATCH: usize = 16_384;
 
-/// So many segments stay open; past that all are closed, to bound file handles.
-const MAX_OPEN: usize = 256;
+/// So many segments stay open; past that all are closed, to bound file handles and what is held of their footers.
+const MAX_OPEN: usize = 64;
 
 /// Opens segments, and checks each against its hash once for as long as it stays open.
 pub struct SegmentReader {

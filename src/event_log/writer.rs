@@ -15,8 +15,8 @@ const ROWS_FOR_OWN_SEGMENT: usize = 8_192;
 /// Rows are encoded so many at a time, to bound what lies in memory twice.
 const ROWS_AT_A_TIME: usize = 16_384;
 
-/// An event is touched so many rows before its turn.
-const ROWS_AHEAD: usize = 12;
+/// So many events are copied side by side before they are read.
+const ROWS_GATHERED: usize = 1_024;
 
 /// The rows of one segment to be, in order.
 pub struct PreparedSegment {
@@ -54,18 +54,21 @@ fn divide(rows: &[Key]) -> Vec<PreparedSegment> {
 /// When the rows can't be encoded or the file not be written.
 pub fn write(dir: &EventLogDir, packs: &[PackedEvents], segment: &PreparedSegment) -> Result<Segment, EventLogError> {
     let mut writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties()))?;
-    let mut before: Option<(&Key, &[u8])> = None;
+    let mut before: Option<&Key> = None;
+    let mut gathered = Gathered::default();
     for rows in segment.rows.chunks(ROWS_AT_A_TIME) {
         let mut columns = ColumnBuilder::with_capacity(rows.len());
-        for (index, row) in rows.iter().enumerate() {
-            if let Some(ahead) = rows.get(index + ROWS_AHEAD) {
-                packs[ahead.pack as usize].touch(ahead.start);
+        for rows in rows.chunks(ROWS_GATHERED) {
+            gathered.gather(packs, rows);
+            for (row, bytes) in rows.iter().zip(gathered.events()) {
+                let event = packs[row.pack as usize].read(bytes);
+                let is_copy = before.is_some_and(|before| {
+                    (before.service, before.time) == (row.service, row.time)
+                        && packs[before.pack as usize].get(before.start).body == event.body
+                });
+                before = Some(row);
+                columns.push(Uuid::from_u128(row.service), row.time, event, is_copy);
             }
-            let event = packs[row.pack as usize].get(row.start);
-            let is_copy = before
-                .is_some_and(|(key, body)| (key.service, key.time) == (row.service, row.time) && body == event.body);
-            before = Some((row, event.body));
-            columns.push(Uuid::from_u128(row.service), row.time, event, is_copy);
         }
         writer.write(&columns.finish())?;
     }
@@ -83,6 +86,30 @@ pub fn write(dir: &EventLogDir, packs: &[PackedEvents], segment: &PreparedSegmen
         hash: *blake3::hash(&content).as_bytes(),
         partitions,
     })
+}
+
+/// Events copied side by side. In the order of the log they lie anywhere in memory; copying is a loop so small that the
+/// machine fetches several at once, while reading each where it lies would wait for one after the other.
+#[derive(Default)]
+struct Gathered {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Gathered {
+    fn gather(&mut self, packs: &[PackedEvents], rows: &[Key]) {
+        self.bytes.clear();
+        self.ends.clear();
+        for row in rows {
+            self.bytes.extend_from_slice(packs[row.pack as usize].bytes_of(row.start));
+            self.ends.push(self.bytes.len());
+        }
+    }
+
+    fn events(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
+    }
 }
 
 fn partitions(rows: &[Key]) -> Vec<SegmentPartition> {

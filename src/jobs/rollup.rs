@@ -15,7 +15,7 @@ use crate::rollup::{
 use crate::store::{FactsCommit, Lease, ServiceRows};
 
 /// Partitions are recomputed together until they hold so many rows, to bound what their facts take in memory.
-const ROWS_TOGETHER: u64 = 2_000_000;
+const ROWS_TOGETHER: u64 = 1_000_000;
 /// And so many at the most, for a thin backlog has many days.
 const PARTITIONS_TOGETHER: usize = 512;
 /// Rows of a partition that lie in memory at once, over all threads.

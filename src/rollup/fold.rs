@@ -208,7 +208,7 @@ impl<'a> Fold<'a> {
         if row.event_type.changes_users() {
             self.user_events.push(UserEvent {
                 service,
-                user: Uuid::from_u128(row.user.expect("a user event names its user")),
+                user: Uuid::from_u128(row.user),
                 time: row.time,
                 source: rows.source(row).into(),
                 id: rows.id(row).into(),

@@ -23,7 +23,8 @@ pub(super) struct Row {
     pub event_type: EventType,
     pub feature: Option<Feature>,
     pub group_type: Option<GroupType>,
-    pub user: Option<u128>,
+    /// Nothing where the event names no user.
+    pub user: u128,
     /// Attachments of a message, or the quantity of a use.
     pub count: u64,
     /// Bytes that a message adds, or that a purge takes away.
@@ -57,7 +58,15 @@ impl Rows {
     /// Reads the rows of all slices whose identity falls to this pass, and puts them in order: service, time, source, id,
     /// then arrival. Slices are sorted as they are stored, so the sort merges runs.
     pub fn load(slices: &[Slice], pass: Pass) -> Result<Self, EventLogError> {
-        let mut rows = Self { all: Vec::new(), ids: String::new(), sources: Vec::new(), patches: Vec::new() };
+        const LIKELY_ID: usize = 36;
+        let expected: u64 = slices.iter().map(|slice| slice.partition.rows).sum::<u64>() / pass.of;
+        let expected = usize::try_from(expected).unwrap_or(0);
+        let mut rows = Self {
+            all: Vec::with_capacity(expected),
+            ids: String::with_capacity(expected * LIKELY_ID),
+            sources: Vec::new(),
+            patches: Vec::new(),
+        };
         for (index, slice) in slices.iter().enumerate() {
             let mut next_row = slice.partition.first_row;
             slice.segment.read::<EventLogError>(slice.partition, Columns::Rollup, |batch| {
@@ -66,14 +75,17 @@ impl Rows {
                 Ok(())
             })?;
         }
-        let mut sorted = std::mem::take(&mut rows.all);
-        sorted.sort_by(|a, b| {
+        let mut all = std::mem::take(&mut rows.all);
+        let order = |a: &Row, b: &Row| {
             (a.service, a.time)
                 .cmp(&(b.service, b.time))
                 .then_with(|| rows.compare_identity(a, b))
                 .then_with(|| (a.input, a.line).cmp(&(b.input, b.line)))
-        });
-        rows.all = sorted;
+        };
+        if !all.is_sorted_by(|a, b| order(a, b).is_le()) {
+            all.sort_by(order);
+        }
+        rows.all = all;
         Ok(rows)
     }
 
@@ -149,7 +161,7 @@ impl Rows {
                 event_type,
                 feature: features.is_valid(row).then(|| Feature::from_name(features.value(row))).flatten(),
                 group_type: groups.is_valid(row).then(|| GroupType::from_name(groups.value(row))).flatten(),
-                user: users.is_valid(row).then(|| guid(users.value(row))),
+                user: if users.is_valid(row) { guid(users.value(row)) } else { 0 },
                 count,
                 bytes,
                 input: inputs.value(row),
