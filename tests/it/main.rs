@@ -16,4 +16,5 @@ mod oracle_json;
 mod oracle_line;
 mod random_events;
 mod random_spelling;
+mod rooms;
 mod support;
