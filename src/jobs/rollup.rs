@@ -33,7 +33,8 @@ pub struct RollupReport {
 /// Rolls up everything that is dirty, and brings all rows up to today.
 ///
 /// # Errors
-/// When the lease can't be had, a segment is damaged, the store fails, or the run was interrupted.
+/// When the lease can't be had, the store fails, or the run was interrupted; and, after all other days are rolled up, when
+/// the segments of a day can't be read.
 pub async fn rollup(installation: &Installation, run: &Run) -> anyhow::Result<RollupReport> {
     let lease = installation.lease(run).await?;
     rollup_leased(installation, run, &lease).await
@@ -48,14 +49,24 @@ pub(super) async fn rollup_leased(
     installation.store.advance_states(lease, today, now).await?;
     let reader = Arc::new(SegmentReader::new(installation.log.clone()));
     let mut report = RollupReport::default();
+    // A day whose segments can't be read stays dirty, and costs the others nothing.
+    let mut unreadable: BTreeMap<Day, EventLogError> = BTreeMap::new();
     loop {
         run.check()?;
-        let days = next_partitions(&installation.store.dirty_partitions().await?);
+        let mut dirty = installation.store.dirty_partitions().await?;
+        dirty.retain(|(day, _)| !unreadable.contains_key(day));
+        let days = next_partitions(&dirty);
         if days.is_empty() {
             break;
         }
-        report.partitions += days.len();
-        let partitions = fold(installation, &reader, days).await?;
+        let mut partitions = Vec::with_capacity(days.len());
+        for (day, folded) in fold(installation, &reader, days).await? {
+            match folded {
+                Ok(facts) => partitions.push((day, facts)),
+                Err(error) => _ = unreadable.insert(day, error),
+            }
+        }
+        report.partitions += partitions.len();
         store_facts(installation, lease, &partitions).await?;
     }
     loop {
@@ -74,7 +85,12 @@ pub(super) async fn rollup_leased(
             .await?;
         report.rows_written += installation.store.commit_rows(lease, &drawn, now).await?;
     }
-    Ok(report)
+    let days = unreadable.len();
+    match unreadable.pop_first() {
+        None => Ok(report),
+        Some((day, error)) => Err(anyhow::Error::from(error)
+            .context(format!("{days} days can't be rolled up, the first of them {day}; all others are"))),
+    }
 }
 
 fn next_partitions(dirty: &[(Day, u64)]) -> Vec<Day> {
@@ -90,7 +106,7 @@ async fn fold(
     installation: &Installation,
     reader: &Arc<SegmentReader>,
     days: Vec<Day>,
-) -> anyhow::Result<Vec<(Day, PartitionFacts)>> {
+) -> anyhow::Result<Vec<(Day, Result<PartitionFacts, EventLogError>)>> {
     let mut tasks: Vec<PartitionTask> = Vec::with_capacity(days.len());
     for day in days {
         tasks.push(installation.store.partition_task(day).await?);
@@ -102,15 +118,8 @@ async fn fold(
         rows_per_pass: ROWS_IN_MEMORY / installation.threads.current_num_threads() as u64,
     };
     let reader = reader.clone();
-    let folded = installation
-        .on_threads(move || {
-            tasks
-                .par_iter()
-                .map(|task| Ok((task.day, fold_partition(task, &reader, &rules)?)))
-                .collect::<Result<Vec<_>, EventLogError>>()
-        })
-        .await?;
-    Ok(folded?)
+    let fold = move || tasks.par_iter().map(|task| (task.day, fold_partition(task, &reader, &rules))).collect();
+    installation.on_threads(fold).await
 }
 
 async fn store_facts(

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::support::Binary;
 
 const NOW: [&str; 2] = ["--now", "2026-02-05T12:00:00Z"];
+const SERVICE: &str = "3f2b8c1e-7d54-4f0a-9a55-0d6f1f8f7a10";
 const TINY: &str = include_str!("../golden/tiny/events.ndjson");
 
 fn with_tiny() -> Binary {
@@ -82,14 +83,13 @@ fn the_inbox_is_emptied_into_done() {
 fn export_has_the_same_columns_in_every_format() {
     let binary = with_tiny();
     binary.ok(&at(&["ingest", "events.ndjson"]));
-    let service = "3f2b8c1e-7d54-4f0a-9a55-0d6f1f8f7a10";
     let export = |args: &[&str]| binary.ok(&[NOW.as_slice(), &["export", "--period-type", "daily"], args].concat());
-    insta::assert_snapshot!(export(&["--service", service, "--from", "2026-02-01", "--to", "2026-02-02"]), @r"
+    insta::assert_snapshot!(export(&["--service", SERVICE, "--from", "2026-02-01", "--to", "2026-02-02"]), @r"
     ServiceGuid,PeriodType,Period,TotalUserCount,ProUserCount,GuestUserCount,DisabledUserCount,UnregisteredUserCount,FeatureUsageSecureMessagingGateway,FeatureUsageSecureMessagingPlus,FeatureUsageDataLeakPrevention,FeatureUsageSecureLargeFiles,FeatureUsageSecureForms,TotalMessageCount,TotalAttachmentCount,AttachmentStorageUsage
     3f2b8c1e7d544f0a9a550d6f1f8f7a10,Daily,2026-02-01,2,1,1,0,0,0,0,0,0,0,1,2,1024
     3f2b8c1e7d544f0a9a550d6f1f8f7a10,Daily,2026-02-02,2,0,1,1,0,0,0,0,3,1,0,0,1024
     ");
-    insta::assert_snapshot!(export(&["--service", service, "--from", "2026-02-02", "--to", "2026-02-02", "--format", "ndjson"]), @r#"{"ServiceGuid":"3f2b8c1e7d544f0a9a550d6f1f8f7a10","PeriodType":"Daily","Period":"2026-02-02","TotalUserCount":2,"ProUserCount":0,"GuestUserCount":1,"DisabledUserCount":1,"UnregisteredUserCount":0,"FeatureUsageSecureMessagingGateway":0,"FeatureUsageSecureMessagingPlus":0,"FeatureUsageDataLeakPrevention":0,"FeatureUsageSecureLargeFiles":3,"FeatureUsageSecureForms":1,"TotalMessageCount":0,"TotalAttachmentCount":0,"AttachmentStorageUsage":1024}"#);
+    insta::assert_snapshot!(export(&["--service", SERVICE, "--from", "2026-02-02", "--to", "2026-02-02", "--format", "ndjson"]), @r#"{"ServiceGuid":"3f2b8c1e7d544f0a9a550d6f1f8f7a10","PeriodType":"Daily","Period":"2026-02-02","TotalUserCount":2,"ProUserCount":0,"GuestUserCount":1,"DisabledUserCount":1,"UnregisteredUserCount":0,"FeatureUsageSecureMessagingGateway":0,"FeatureUsageSecureMessagingPlus":0,"FeatureUsageDataLeakPrevention":0,"FeatureUsageSecureLargeFiles":3,"FeatureUsageSecureForms":1,"TotalMessageCount":0,"TotalAttachmentCount":0,"AttachmentStorageUsage":1024}"#);
     export(&["--format", "parquet", "--output", "rows.parquet"]);
     assert!(fs::read(binary.path("rows.parquet")).unwrap().starts_with(b"PAR1"));
     let monthly = binary.ok(&at(&["export", "--period-type", "monthly", "--from", "2026-02-28", "--to", "2026-02-28"]));
@@ -127,18 +127,50 @@ fn dead_letters_are_kept_whole_and_replayed_under_their_own_input() {
 }
 
 #[test]
+fn a_damaged_segment_is_named_and_costs_the_other_days_nothing() {
+    let binary = Binary::new();
+    let event = |day: &str| {
+        format!(
+            r#"{{"specversion":"1.0","id":"{day}","source":"/s","type":"feature.used","subject":"{SERVICE}","time":"{day}T12:00:00Z","data":{{"feature":"SecureForms"}}}}"#
+        )
+    };
+    for day in ["2026-02-01", "2026-02-03"] {
+        fs::write(binary.path(day), event(day)).unwrap();
+    }
+    binary.ok(&at(&["ingest", "2026-02-01"]));
+    let folder = binary.path("data/events/2026-02-01");
+    let segment = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    let whole = fs::read(&segment).unwrap();
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    fs::write(&segment, flipped).unwrap();
+
+    // The same line again, so that its day is dirty, and one of another day.
+    let error = binary.fails(1, &at(&["ingest", "2026-02-01", "2026-02-03"]));
+
+    assert!(error.contains("1 days can't be rolled up, the first of them 2026-02-01; all others are"), "{error}");
+    assert!(error.contains("is damaged: its hash is not the one in the catalog"), "{error}");
+    let exported = binary.ok(&at(&["export", "--period-type", "daily", "--from", "2026-02-03", "--to", "2026-02-03"]));
+    assert!(exported.contains("Daily,2026-02-03,0,0,0,0,0,0,0,0,0,1,"), "{exported}");
+    fs::write(&segment, whole).unwrap();
+    binary.ok(&at(&["rollup"]));
+    assert_eq!(binary.run(&at(&["status"])).status.code(), Some(0));
+}
+
+#[test]
 fn services_are_imported_from_csv_and_ndjson_all_or_none() {
     let binary = Binary::new();
-    let guid = "3f2b8c1e-7d54-4f0a-9a55-0d6f1f8f7a10";
     fs::write(
         binary.path("a.csv"),
-        format!("serviceGuid,name,status,contact.email\n{guid},\"Acme, Inc\",TrialActive,ann@acme.example\n"),
+        format!("serviceGuid,name,status,contact.email\n{SERVICE},\"Acme, Inc\",TrialActive,ann@acme.example\n"),
     )
     .unwrap();
     assert_eq!(json(&binary.ok(&["services", "import", "a.csv"]))["imported"], 1);
     fs::write(
         binary.path("b.ndjson"),
-        format!("{{\"serviceGuid\":\"{guid}\",\"name\":null}}\n{{\"serviceGuid\":\"{guid}\",\"status\":\"Nice\"}}\n"),
+        format!(
+            "{{\"serviceGuid\":\"{SERVICE}\",\"name\":null}}\n{{\"serviceGuid\":\"{SERVICE}\",\"status\":\"Nice\"}}\n"
+        ),
     )
     .unwrap();
     let error = binary.fails(1, &["services", "import", "b.ndjson"]);
