@@ -31,7 +31,7 @@ enum Action {
 /// Reads a GUID as the events have it.
 pub(super) fn parse_guid(text: &str) -> Result<Uuid, String> {
     let expected = || format!("'{text}' is not a GUID; expected 32 hex digits, or 8-4-4-4-12");
-    matches!(text.len(), 32 | 36).then(|| Uuid::try_parse(text).ok()).flatten().ok_or_else(expected)
+    crate::model::parse_guid(text).ok_or_else(expected)
 }
 
 impl Args {

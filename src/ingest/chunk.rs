@@ -85,14 +85,7 @@ impl Decoding<'_> {
         self.lines += 1;
         match self.decoder.decode(line) {
             Ok(event) => {
-                if let Some(target) = &event.data.voided {
-                    self.voids.push(VoidMark {
-                        service: event.service,
-                        time: target.time,
-                        source: target.source.clone().into_owned(),
-                        id: target.id.clone().into_owned(),
-                    });
-                }
+                self.voids.extend(VoidMark::of(&event));
                 self.events.push(&event, number);
             }
             Err(rejection) => self.dead_letters.push(DeadLetter {

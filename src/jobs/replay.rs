@@ -50,12 +50,7 @@ pub async fn replay(installation: &Installation, run: &Run, reason: Option<Reaso
             pack.push(&event, letter.line);
             packs.push(pack);
             commit.replayed.push(*id);
-            commit.voids.extend(event.data.voided.as_ref().map(|target| VoidMark {
-                service: event.service,
-                time: target.time,
-                source: target.source.clone().into_owned(),
-                id: target.id.clone().into_owned(),
-            }));
+            commit.voids.extend(VoidMark::of(&event));
         }
         report.replayed += commit.replayed.len() as u64;
         report.rejected += (letters.len() - commit.replayed.len()) as u64;

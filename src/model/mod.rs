@@ -3,6 +3,7 @@
 mod content;
 mod day;
 mod event;
+mod guid;
 mod identity;
 mod instant;
 mod service;
@@ -14,6 +15,7 @@ pub use event::{
     Attachment, Event, EventData, EventType, Feature, GroupType, Member, MemberKind, MemberRule, MemberValue,
     VoidTarget,
 };
+pub use guid::parse_guid;
 pub use identity::IdentityHash;
 pub use instant::Instant;
 pub use service::{Company, Contact, Patch, Service, ServiceStatus};

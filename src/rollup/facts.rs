@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::users::UserDay;
-use crate::model::{Day, FEATURES, IdentityHash, Instant};
+use crate::model::{Day, Event, FEATURES, IdentityHash, Instant};
 
 /// What the events that count on one day add up to. Exact: nothing is cut to 63 bits here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +92,20 @@ pub struct VoidMark {
     pub time: Instant,
     pub source: String,
     pub id: String,
+}
+
+impl VoidMark {
+    /// What an event takes back, if it is a void.
+    #[must_use]
+    pub fn of(event: &Event<'_>) -> Option<Self> {
+        let target = event.data.voided.as_ref()?;
+        Some(Self {
+            service: event.service,
+            time: target.time,
+            source: target.source.clone().into_owned(),
+            id: target.id.clone().into_owned(),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -103,17 +103,6 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens a database that is there already, to read from it.
-    ///
-    /// # Errors
-    /// When there is none, or it can't be opened.
-    pub async fn open_existing(path: &Path) -> Result<Self> {
-        if !path.exists() {
-            return Err(StoreError::Missing { path: path.to_owned() });
-        }
-        Self::open(path).await
-    }
-
     async fn connect(path: &Path, options: SqliteConnectOptions) -> Result<Self> {
         let failed = |source| StoreError::Open { path: path.to_owned(), source };
         let pool = |connections| SqlitePoolOptions::new().max_connections(connections);

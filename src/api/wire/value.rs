@@ -33,7 +33,7 @@ pub(in crate::api) fn parse_guid(text: &str) -> Option<Uuid> {
     let enclosed = |open, close| text.strip_prefix(open).and_then(|text: &str| text.strip_suffix(close));
     let digits = enclosed('{', '}').or_else(|| enclosed('(', ')')).unwrap_or(text);
     // The lengths of the two forms that are ours among those that `uuid` reads.
-    matches!(digits.len(), 32 | 36).then(|| Uuid::try_parse(digits).ok()).flatten()
+    crate::model::parse_guid(digits)
 }
 
 /// A name in any case, or its number.

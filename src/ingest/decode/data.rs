@@ -4,10 +4,12 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use super::envelope::{GUID_EXPECTED, guid};
+use super::envelope::GUID_EXPECTED;
 use super::json::Json;
 use super::{Rejection, service_patch};
-use crate::model::{Attachment, EventData, EventType, Feature, GroupType, Instant, Member, MemberKind, VoidTarget};
+use crate::model::{
+    Attachment, EventData, EventType, Feature, GroupType, Instant, Member, MemberKind, VoidTarget, parse_guid,
+};
 
 /// The greatest integer that every JSON reader can hold exactly.
 const MAX_COUNT: u64 = 1 << 53;
@@ -137,7 +139,7 @@ pub(super) fn read_text<'a>(json: &mut Json<'a>, name: &str) -> Result<Cow<'a, s
 }
 
 pub(super) fn read_guid(json: &mut Json<'_>, name: &str) -> Result<Uuid, Rejection> {
-    guid(&read_text(json, name)?).ok_or_else(|| Rejection::data(name, GUID_EXPECTED))
+    parse_guid(&read_text(json, name)?).ok_or_else(|| Rejection::data(name, GUID_EXPECTED))
 }
 
 /// Reads an integer as `spec/events.md` (Envelope) wants it: `0|[1-9][0-9]*`, at most 2^53.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::json::Json;
 use super::{Decoder, Reason, Rejection, data};
-use crate::model::{Event, EventData, EventType, Instant};
+use crate::model::{Event, EventData, EventType, Instant, parse_guid};
 
 const MAX_IDENTIFIER_BYTES: usize = 256;
 
@@ -68,7 +68,7 @@ impl<'a> Envelope<'a> {
             "source" => self.source = Some(uri_reference(identifier(name, value)?)?),
             "type" => self.event_type = Some(event_type(decoder, &value)?),
             "subject" => {
-                let guid = guid(&value).ok_or_else(|| Rejection::envelope(name, GUID_EXPECTED))?;
+                let guid = parse_guid(&value).ok_or_else(|| Rejection::envelope(name, GUID_EXPECTED))?;
                 self.service = Some(guid);
             }
             _ => self.time = Some(time_in_range(decoder, &value)?),
@@ -112,11 +112,6 @@ impl<'a> Envelope<'a> {
 }
 
 pub(super) const GUID_EXPECTED: &str = "expected a GUID: 32 hex digits, or 8-4-4-4-12";
-
-/// Reads a GUID in the two forms that events may have it in, any case.
-pub(super) fn guid(text: &str) -> Option<Uuid> {
-    matches!(text.len(), 32 | 36).then(|| Uuid::try_parse(text).ok()).flatten()
-}
 
 fn identifier<'a>(name: &str, value: Cow<'a, str>) -> Result<Cow<'a, str>, Rejection> {
     match value.len() {

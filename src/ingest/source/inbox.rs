@@ -21,8 +21,7 @@ use crate::store::InputKind;
 pub const QUIET: Duration = Duration::from_secs(2);
 
 /// What happens to a file after its commit (`ingest.after_commit`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterCommit {
     Move,
     Delete,
