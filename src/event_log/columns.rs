@@ -1,128 +1,197 @@
-//! Events as the columns of a segment.
+//! The columns of a segment, filled from packed events.
 
-use std::sync::Arc;
+use bytes::Bytes;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::Result;
+use parquet::schema::types::SchemaDescriptor;
+use zstd::bulk::Compressor;
 
-use arrow_array::builder::{
-    ArrayBuilder, BooleanBuilder, FixedSizeBinaryBuilder, Int64Builder, ListBuilder, StringBuilder, StructBuilder,
-    TimestampNanosecondBuilder,
+use super::encode::{
+    Column, DictionaryColumn, Entries, FlagColumn, IntegerColumn, NameColumn, PlainColumn, ZSTD_LEVEL,
 };
-use arrow_array::{ArrayRef, RecordBatch};
-use uuid::Uuid;
+use super::packed::{PACKED_ATTACHMENT, PackedEvent, PackedValue};
+use crate::model::{EventType, Feature, GroupType, Instant, Member, canonical_guid};
 
-use super::packed::PackedEvent;
-use super::schema::{GUID_BYTES, attachment_fields, attachment_item, recipient_item, schema};
-use crate::model::{Attachment, Instant, Member, MemberValue};
-
-/// Takes events and gives them back, in the same order, as one batch of the log's schema.
-pub(super) struct ColumnBuilder {
+/// Takes events in the log's order and gives them back as the column chunks of a row group.
+pub(super) struct SegmentColumns {
+    /// Rows of the page that is being filled.
     rows: usize,
-    service_guid: FixedSizeBinaryBuilder,
-    time: TimestampNanosecondBuilder,
-    source: StringBuilder,
-    id: StringBuilder,
-    event_type: StringBuilder,
-    user_guid: Sparse<FixedSizeBinaryBuilder>,
-    message_guid: Sparse<FixedSizeBinaryBuilder>,
-    recipient_user_guids: Sparse<ListBuilder<FixedSizeBinaryBuilder>>,
-    recipient_count: Sparse<Int64Builder>,
-    attachments: Sparse<ListBuilder<StructBuilder>>,
-    attachment_guid: Sparse<FixedSizeBinaryBuilder>,
-    size_bytes: Sparse<Int64Builder>,
-    feature: Sparse<StringBuilder>,
-    quantity: Sparse<Int64Builder>,
-    group_type: Sparse<StringBuilder>,
-    group_name: Sparse<StringBuilder>,
-    group_guid: Sparse<FixedSizeBinaryBuilder>,
-    email_address: Sparse<StringBuilder>,
-    first_name: Sparse<StringBuilder>,
-    last_name: Sparse<StringBuilder>,
-    is_alias: Sparse<BooleanBuilder>,
-    invited_by_user_guid: Sparse<FixedSizeBinaryBuilder>,
-    invited_by_email_address: Sparse<StringBuilder>,
-    toolbar_version: Sparse<StringBuilder>,
-    voided_source: Sparse<StringBuilder>,
-    voided_id: Sparse<StringBuilder>,
-    voided_time: Sparse<TimestampNanosecondBuilder>,
-    service_patch: Sparse<StringBuilder>,
-    input: Int64Builder,
-    line: Int64Builder,
-    is_copy: BooleanBuilder,
+    service: Option<u128>,
+    service_guid: DictionaryColumn,
+    time: IntegerColumn,
+    source: DictionaryColumn,
+    id_guid: PlainColumn,
+    id: PlainColumn,
+    event_type: NameColumn,
+    user_guid: PlainColumn,
+    message_guid: PlainColumn,
+    recipient_user_guids: PlainColumn,
+    recipient_count: IntegerColumn,
+    attachment_guids: PlainColumn,
+    attachment_sizes: IntegerColumn,
+    attachment_guid: PlainColumn,
+    size_bytes: IntegerColumn,
+    feature: NameColumn,
+    quantity: IntegerColumn,
+    group_type: NameColumn,
+    group_name: DictionaryColumn,
+    group_guid: PlainColumn,
+    email_address: PlainColumn,
+    first_name: PlainColumn,
+    last_name: PlainColumn,
+    is_alias: FlagColumn,
+    invited_by_user_guid: PlainColumn,
+    invited_by_email_address: PlainColumn,
+    toolbar_version: DictionaryColumn,
+    voided_source: DictionaryColumn,
+    voided_id: PlainColumn,
+    voided_time: IntegerColumn,
+    service_patch: PlainColumn,
+    input: IntegerColumn,
+    line: IntegerColumn,
+    is_copy: FlagColumn,
+    compressor: Compressor<'static>,
 }
 
-impl ColumnBuilder {
-    /// With room for so many events.
-    pub fn with_capacity(rows: usize) -> Self {
-        const LIKELY_TEXT: usize = 24;
-        let guids = || FixedSizeBinaryBuilder::with_capacity(rows, GUID_BYTES);
-        let few_guids = || FixedSizeBinaryBuilder::new(GUID_BYTES);
-        let texts = || StringBuilder::with_capacity(rows, rows * LIKELY_TEXT);
-        let attachments = StructBuilder::from_fields(attachment_fields(), 0);
-        Self {
+impl SegmentColumns {
+    /// The columns of [`super::schema()`].
+    pub fn new(schema: &SchemaDescriptor) -> Result<Self> {
+        let of = |path: &str| {
+            let column = schema.columns().iter().find(|column| column.path().string() == path);
+            column.expect("the column is in the schema").clone()
+        };
+        let unique = |path| PlainColumn::new(of(path), false);
+        let plain = |path| PlainColumn::new(of(path), true);
+        let texts = |path| DictionaryColumn::new(of(path), Entries::Texts);
+        let integer = |path| IntegerColumn::new(of(path), false);
+        Ok(Self {
             rows: 0,
-            service_guid: guids(),
-            time: TimestampNanosecondBuilder::with_capacity(rows).with_timezone("UTC"),
-            source: texts(),
-            id: texts(),
-            event_type: texts(),
-            user_guid: Sparse(guids()),
-            message_guid: Sparse(guids()),
-            recipient_user_guids: Sparse(ListBuilder::new(few_guids()).with_field(recipient_item())),
-            recipient_count: Sparse::default(),
-            attachments: Sparse(ListBuilder::new(attachments).with_field(attachment_item())),
-            attachment_guid: Sparse(few_guids()),
-            size_bytes: Sparse::default(),
-            feature: Sparse::default(),
-            quantity: Sparse::default(),
-            group_type: Sparse::default(),
-            group_name: Sparse::default(),
-            group_guid: Sparse(few_guids()),
-            email_address: Sparse::default(),
-            first_name: Sparse::default(),
-            last_name: Sparse::default(),
-            is_alias: Sparse::default(),
-            invited_by_user_guid: Sparse(few_guids()),
-            invited_by_email_address: Sparse::default(),
-            toolbar_version: Sparse::default(),
-            voided_source: Sparse::default(),
-            voided_id: Sparse::default(),
-            voided_time: Sparse(TimestampNanosecondBuilder::new().with_timezone("UTC")),
-            service_patch: Sparse::default(),
-            input: Int64Builder::with_capacity(rows),
-            line: Int64Builder::with_capacity(rows),
-            is_copy: BooleanBuilder::with_capacity(rows),
-        }
+            service: None,
+            service_guid: DictionaryColumn::new(of("service_guid"), Entries::Guids),
+            time: IntegerColumn::new(of("time"), true),
+            source: texts("source"),
+            id_guid: unique("id_guid"),
+            id: plain("id"),
+            event_type: NameColumn::new(of("type"), EventType::ALL.iter().map(|name| name.name())),
+            user_guid: plain("user_guid"),
+            message_guid: unique("message_guid"),
+            recipient_user_guids: plain("recipient_user_guids.list.item"),
+            recipient_count: integer("recipient_count"),
+            attachment_guids: unique("attachments.list.item.attachment_guid"),
+            attachment_sizes: integer("attachments.list.item.size_bytes"),
+            attachment_guid: unique("attachment_guid"),
+            size_bytes: integer("size_bytes"),
+            feature: NameColumn::new(of("feature"), Feature::ALL.iter().map(|name| name.name())),
+            quantity: integer("quantity"),
+            group_type: NameColumn::new(of("group_type"), GroupType::ALL.iter().map(|name| name.name())),
+            group_name: texts("group_name"),
+            group_guid: plain("group_guid"),
+            email_address: plain("email_address"),
+            first_name: plain("first_name"),
+            last_name: plain("last_name"),
+            is_alias: FlagColumn::new(of("is_alias")),
+            invited_by_user_guid: plain("invited_by_user_guid"),
+            invited_by_email_address: plain("invited_by_email_address"),
+            toolbar_version: texts("toolbar_version"),
+            voided_source: texts("voided_source"),
+            voided_id: plain("voided_id"),
+            voided_time: integer("voided_time"),
+            service_patch: plain("service_patch"),
+            input: integer("input"),
+            line: integer("line"),
+            is_copy: FlagColumn::new(of("is_copy")),
+            compressor: Compressor::new(ZSTD_LEVEL)?,
+        })
     }
 
     /// `is_copy` tells that the event is the same as the one before it.
-    pub fn push(&mut self, service: Uuid, time: Instant, event: PackedEvent<'_>, is_copy: bool) {
-        append_guid(&mut self.service_guid, service);
-        self.time.append_value(time.nanos());
-        self.source.append_value(event.source);
-        self.id.append_value(event.id);
-        self.event_type.append_value(event.event_type.name());
-        self.input.append_value(event.input);
-        self.line.append_value(event.line.cast_signed());
-        self.is_copy.append_value(is_copy);
-        event.for_each_member(|member, value| self.push_member(member, value));
+    pub fn push(&mut self, service: u128, time: Instant, event: PackedEvent<'_>, is_copy: bool) {
+        let row = self.rows;
+        if self.service == Some(service) {
+            self.service_guid.push_again();
+        } else {
+            self.service = Some(service);
+            self.service_guid.push(&service.to_be_bytes());
+            self.service_guid.bound(&service.to_be_bytes());
+        }
+        self.time.push(time.nanos());
+        self.source.push(event.source);
+        if let Some(guid) = canonical_guid(event.id) {
+            self.id_guid.levels().value(row);
+            self.id_guid.push_guids(guid.as_bytes());
+        } else {
+            self.id.levels().value(row);
+            self.id.push_text(event.id);
+        }
+        self.event_type.push(event.event_type as u8);
+        self.input.push(event.input);
+        self.line.push(event.line.cast_signed());
+        self.is_copy.push(is_copy);
+        event.for_each_member(|member, value| self.push_member(row, member, value));
         self.rows += 1;
     }
 
-    fn push_member(&mut self, member: Member, value: MemberValue<'_>) {
-        let row = self.rows;
+    fn push_member(&mut self, row: usize, member: Member, value: PackedValue<'_>) {
         match value {
-            MemberValue::Guid(guid) => append_guid(self.guids(member).at(row), guid),
-            MemberValue::Guids(guids) => append_guids(self.recipient_user_guids.at(row), guids),
-            MemberValue::Attachments(attachments) => append_attachments(self.attachments.at(row), attachments),
-            MemberValue::Count(count) => self.counts(member).at(row).append_value(count.cast_signed()),
-            MemberValue::Flag(flag) => self.is_alias.at(row).append_value(flag),
-            MemberValue::Feature(feature) => self.feature.at(row).append_value(feature.name()),
-            MemberValue::GroupType(group_type) => self.group_type.at(row).append_value(group_type.name()),
-            MemberValue::Text(text) => self.texts(member).at(row).append_value(text),
-            MemberValue::Time(time) => self.voided_time.at(row).append_value(time.nanos()),
+            PackedValue::Guid(guid) => {
+                let column = self.guids(member);
+                column.levels().value(row);
+                column.push_guids(guid);
+            }
+            PackedValue::Guids(guids) => {
+                self.recipient_user_guids.levels().list(row, guids.len() / 16);
+                self.recipient_user_guids.push_guids(guids);
+            }
+            PackedValue::Attachments(attachments) => self.push_attachments(row, attachments),
+            PackedValue::Count(count) => {
+                let column = self.counts(member);
+                column.levels().value(row);
+                column.push(count.cast_signed());
+            }
+            PackedValue::Flag(flag) => {
+                self.is_alias.levels().value(row);
+                self.is_alias.push(flag);
+            }
+            PackedValue::Name(index) => {
+                let column = if member == Member::Feature { &mut self.feature } else { &mut self.group_type };
+                column.levels().value(row);
+                column.push(index);
+            }
+            PackedValue::Text(text) => self.push_text(row, member, text),
+            PackedValue::Time(time) => {
+                self.voided_time.levels().value(row);
+                self.voided_time.push(time.nanos());
+            }
         }
     }
 
-    fn guids(&mut self, member: Member) -> &mut Sparse<FixedSizeBinaryBuilder> {
+    fn push_attachments(&mut self, row: usize, attachments: &[u8]) {
+        let (attachments, _) = attachments.as_chunks::<PACKED_ATTACHMENT>();
+        self.attachment_guids.levels().list(row, attachments.len());
+        self.attachment_sizes.levels().list(row, attachments.len());
+        for attachment in attachments {
+            let (guid, size) = attachment.split_at(16);
+            self.attachment_guids.push_guids(guid);
+            self.attachment_sizes.push(i64::from_le_bytes(size.try_into().expect("eight bytes are left")));
+        }
+    }
+
+    fn push_text(&mut self, row: usize, member: Member, text: &[u8]) {
+        let repeats = match member {
+            Member::GroupName => &mut self.group_name,
+            Member::ToolbarVersion => &mut self.toolbar_version,
+            Member::VoidedSource => &mut self.voided_source,
+            _ => {
+                let column = self.plain_texts(member);
+                column.levels().value(row);
+                return column.push_text(text);
+            }
+        };
+        repeats.levels().value(row);
+        repeats.push(text);
+    }
+
+    fn guids(&mut self, member: Member) -> &mut PlainColumn {
         match member {
             Member::MessageGuid => &mut self.message_guid,
             Member::AttachmentGuid => &mut self.attachment_guid,
@@ -132,7 +201,7 @@ impl ColumnBuilder {
         }
     }
 
-    fn counts(&mut self, member: Member) -> &mut Sparse<Int64Builder> {
+    fn counts(&mut self, member: Member) -> &mut IntegerColumn {
         match member {
             Member::RecipientCount => &mut self.recipient_count,
             Member::SizeBytes => &mut self.size_bytes,
@@ -140,120 +209,74 @@ impl ColumnBuilder {
         }
     }
 
-    fn texts(&mut self, member: Member) -> &mut Sparse<StringBuilder> {
+    fn plain_texts(&mut self, member: Member) -> &mut PlainColumn {
         match member {
-            Member::GroupName => &mut self.group_name,
             Member::EmailAddress => &mut self.email_address,
             Member::FirstName => &mut self.first_name,
             Member::LastName => &mut self.last_name,
             Member::InvitedByEmailAddress => &mut self.invited_by_email_address,
-            Member::ToolbarVersion => &mut self.toolbar_version,
-            Member::VoidedSource => &mut self.voided_source,
             Member::VoidedId => &mut self.voided_id,
             _ => &mut self.service_patch,
         }
     }
 
-    /// The events so far, in the order they were pushed.
-    pub fn finish(mut self) -> RecordBatch {
-        let rows = self.rows;
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(self.service_guid.finish()),
-            Arc::new(self.time.finish()),
-            Arc::new(self.source.finish()),
-            Arc::new(self.id.finish()),
-            Arc::new(self.event_type.finish()),
-            self.user_guid.finish(rows),
-            self.message_guid.finish(rows),
-            self.recipient_user_guids.finish(rows),
-            self.recipient_count.finish(rows),
-            self.attachments.finish(rows),
-            self.attachment_guid.finish(rows),
-            self.size_bytes.finish(rows),
-            self.feature.finish(rows),
-            self.quantity.finish(rows),
-            self.group_type.finish(rows),
-            self.group_name.finish(rows),
-            self.group_guid.finish(rows),
-            self.email_address.finish(rows),
-            self.first_name.finish(rows),
-            self.last_name.finish(rows),
-            self.is_alias.finish(rows),
-            self.invited_by_user_guid.finish(rows),
-            self.invited_by_email_address.finish(rows),
-            self.toolbar_version.finish(rows),
-            self.voided_source.finish(rows),
-            self.voided_id.finish(rows),
-            self.voided_time.finish(rows),
-            self.service_patch.finish(rows),
-            Arc::new(self.input.finish()),
-            Arc::new(self.line.finish()),
-            Arc::new(self.is_copy.finish()),
+    /// Ends the page of every column.
+    pub fn end_page(&mut self) -> Result<()> {
+        let rows = std::mem::take(&mut self.rows);
+        self.service = None;
+        self.for_each(|column, compressor| column.end_page(rows, compressor))
+    }
+
+    /// Gives the column chunks of the rows since the last time, in the order of the schema.
+    pub fn finish(&mut self) -> Result<Vec<(Bytes, ColumnCloseResult)>> {
+        let mut chunks = Vec::new();
+        self.for_each(|column, compressor| {
+            chunks.push(column.finish(compressor)?);
+            Ok(())
+        })?;
+        Ok(chunks)
+    }
+
+    /// In the order of the schema.
+    fn for_each(
+        &mut self,
+        mut work: impl FnMut(&mut dyn Column, &mut Compressor<'static>) -> Result<()>,
+    ) -> Result<()> {
+        let columns: [&mut dyn Column; 33] = [
+            &mut self.service_guid,
+            &mut self.time,
+            &mut self.source,
+            &mut self.id_guid,
+            &mut self.id,
+            &mut self.event_type,
+            &mut self.user_guid,
+            &mut self.message_guid,
+            &mut self.recipient_user_guids,
+            &mut self.recipient_count,
+            &mut self.attachment_guids,
+            &mut self.attachment_sizes,
+            &mut self.attachment_guid,
+            &mut self.size_bytes,
+            &mut self.feature,
+            &mut self.quantity,
+            &mut self.group_type,
+            &mut self.group_name,
+            &mut self.group_guid,
+            &mut self.email_address,
+            &mut self.first_name,
+            &mut self.last_name,
+            &mut self.is_alias,
+            &mut self.invited_by_user_guid,
+            &mut self.invited_by_email_address,
+            &mut self.toolbar_version,
+            &mut self.voided_source,
+            &mut self.voided_id,
+            &mut self.voided_time,
+            &mut self.service_patch,
+            &mut self.input,
+            &mut self.line,
+            &mut self.is_copy,
         ];
-        RecordBatch::try_new(schema(), columns).expect("the builders follow the schema, and push fills them all")
+        columns.into_iter().try_for_each(|column| work(column, &mut self.compressor))
     }
-}
-
-/// A column in which most events have nothing: nulls are made up for when a value comes, and at the end.
-#[derive(Default)]
-struct Sparse<B>(B);
-
-impl<B: Nullable> Sparse<B> {
-    /// The builder, after nulls for all rows before this one that have no value.
-    fn at(&mut self, row: usize) -> &mut B {
-        self.0.append_nulls(row - self.0.len());
-        &mut self.0
-    }
-
-    fn finish(&mut self, rows: usize) -> ArrayRef {
-        ArrayBuilder::finish(self.at(rows))
-    }
-}
-
-/// Arrow's builders all have this method, but share no trait for it.
-trait Nullable: ArrayBuilder {
-    fn append_nulls(&mut self, count: usize);
-}
-
-macro_rules! nullable {
-    ($($builder:ty),*) => {
-        $(impl Nullable for $builder {
-            fn append_nulls(&mut self, count: usize) {
-                <$builder>::append_nulls(self, count);
-            }
-        })*
-    };
-}
-
-nullable!(
-    FixedSizeBinaryBuilder,
-    Int64Builder,
-    StringBuilder,
-    BooleanBuilder,
-    TimestampNanosecondBuilder,
-    ListBuilder<FixedSizeBinaryBuilder>,
-    ListBuilder<StructBuilder>
-);
-
-fn append_guid(builder: &mut FixedSizeBinaryBuilder, guid: Uuid) {
-    builder.append_value(guid.as_bytes()).expect("a GUID has 16 bytes");
-}
-
-fn append_guids(builder: &mut ListBuilder<FixedSizeBinaryBuilder>, guids: &[Uuid]) {
-    for guid in guids {
-        append_guid(builder.values(), *guid);
-    }
-    builder.append(true);
-}
-
-fn append_attachments(builder: &mut ListBuilder<StructBuilder>, attachments: &[Attachment]) {
-    let is_schema = "the builder was made from these fields";
-    for attachment in attachments {
-        let item = builder.values();
-        append_guid(item.field_builder(0).expect(is_schema), attachment.attachment_guid);
-        let sizes = item.field_builder::<Int64Builder>(1).expect(is_schema);
-        sizes.append_value(attachment.size_bytes.cast_signed());
-        item.append(true);
-    }
-    builder.append(true);
 }

@@ -6,10 +6,13 @@
 
 mod columns;
 mod dir;
+mod encode;
 mod packed;
 mod reader;
 mod rows;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::PathBuf;

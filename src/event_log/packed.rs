@@ -1,12 +1,13 @@
 //! Decoded events waiting to be written: packed, because many of them wait, and indexed by what orders them.
 
-use uuid::Uuid;
-
-use crate::model::{Attachment, Day, Event, EventType, Feature, GroupType, Instant, Member, MemberKind, MemberValue};
+use crate::model::{Day, Event, EventType, Instant, Member, MemberKind, MemberValue};
 
 /// A packed event is its line's number, the length of its body, and the body.
 const LENGTH_AT: usize = 8;
 const BODY_AT: usize = 12;
+
+/// A GUID and a size.
+pub(super) const PACKED_ATTACHMENT: usize = 24;
 
 /// Events of one input, in order of arrival.
 #[derive(Debug, Default)]
@@ -38,8 +39,8 @@ pub(super) struct Key {
 
 /// An event, read where it is packed.
 pub(super) struct PackedEvent<'a> {
-    pub source: &'a str,
-    pub id: &'a str,
+    pub source: &'a [u8],
+    pub id: &'a [u8],
     pub event_type: EventType,
     pub input: i64,
     pub line: u64,
@@ -127,8 +128,8 @@ impl PackedEvents {
             line,
             body,
             event_type: EventType::ALL[usize::from(bytes.byte())],
-            source: bytes.text(),
-            id: bytes.text(),
+            source: bytes.list(1),
+            id: bytes.list(1),
             input: self.input,
             present: u16::from_le_bytes(bytes.take()),
             members: bytes,
@@ -141,38 +142,42 @@ impl PackedEvents {
     }
 }
 
-impl PackedEvent<'_> {
+/// A member's value as it is packed.
+#[derive(Clone, Copy)]
+pub(super) enum PackedValue<'a> {
+    Guid(&'a [u8]),
+    /// 16 bytes each.
+    Guids(&'a [u8]),
+    /// [`PACKED_ATTACHMENT`] bytes each: the GUID, and the size in the order of little-endian bytes.
+    Attachments(&'a [u8]),
+    Count(u64),
+    Flag(bool),
+    /// The place of a name in its set.
+    Name(u8),
+    Text(&'a [u8]),
+    Time(Instant),
+}
+
+impl<'a> PackedEvent<'a> {
     /// Calls `take` with each member that is present, in the order of the type's table.
-    pub fn for_each_member(mut self, mut take: impl FnMut(Member, MemberValue<'_>)) {
-        let rules = self.event_type.members().iter().enumerate();
-        for (_, rule) in rules.filter(|(index, _)| self.present & (1 << index) != 0) {
-            let bytes = &mut self.members;
-            match rule.member.kind() {
-                MemberKind::Guid => take(rule.member, MemberValue::Guid(bytes.guid())),
-                MemberKind::GuidList => {
-                    let guids: Vec<Uuid> = (0..bytes.length()).map(|_| bytes.guid()).collect();
-                    take(rule.member, MemberValue::Guids(&guids));
-                }
-                MemberKind::Attachments => {
-                    let attachment = |bytes: &mut Bytes<'_>| Attachment {
-                        attachment_guid: bytes.guid(),
-                        size_bytes: u64::from_le_bytes(bytes.take()),
-                    };
-                    let attachments: Vec<Attachment> = (0..bytes.length()).map(|_| attachment(bytes)).collect();
-                    take(rule.member, MemberValue::Attachments(&attachments));
-                }
-                MemberKind::Count => take(rule.member, MemberValue::Count(u64::from_le_bytes(bytes.take()))),
-                MemberKind::Flag => take(rule.member, MemberValue::Flag(bytes.byte() != 0)),
-                MemberKind::Feature => take(rule.member, MemberValue::Feature(Feature::ALL[usize::from(bytes.byte())])),
-                MemberKind::GroupType => {
-                    take(rule.member, MemberValue::GroupType(GroupType::ALL[usize::from(bytes.byte())]));
-                }
-                MemberKind::Text | MemberKind::Identifier => take(rule.member, MemberValue::Text(bytes.text())),
-                MemberKind::Time => {
-                    let time = Instant::from_nanos(i64::from_le_bytes(bytes.take()));
-                    take(rule.member, MemberValue::Time(time));
-                }
-            }
+    pub fn for_each_member(mut self, mut take: impl FnMut(Member, PackedValue<'a>)) {
+        let bytes = &mut self.members;
+        let mut present = self.present;
+        let rules = self.event_type.members();
+        while present != 0 {
+            let member = rules[present.trailing_zeros() as usize].member;
+            present &= present - 1;
+            let value = match member.kind() {
+                MemberKind::Guid => PackedValue::Guid(bytes.split(16)),
+                MemberKind::GuidList => PackedValue::Guids(bytes.list(16)),
+                MemberKind::Attachments => PackedValue::Attachments(bytes.list(PACKED_ATTACHMENT)),
+                MemberKind::Count => PackedValue::Count(u64::from_le_bytes(bytes.take())),
+                MemberKind::Flag => PackedValue::Flag(bytes.byte() != 0),
+                MemberKind::Feature | MemberKind::GroupType => PackedValue::Name(bytes.byte()),
+                MemberKind::Text | MemberKind::Identifier => PackedValue::Text(bytes.list(1)),
+                MemberKind::Time => PackedValue::Time(Instant::from_nanos(i64::from_le_bytes(bytes.take()))),
+            };
+            take(member, value);
         }
     }
 }
@@ -227,22 +232,19 @@ impl<'a> Bytes<'a> {
         self.take::<1>()[0]
     }
 
-    fn guid(&mut self) -> Uuid {
-        Uuid::from_bytes(self.take())
-    }
-
     fn length(&mut self) -> usize {
         u32::from_le_bytes(self.take()) as usize
     }
 
-    fn text(&mut self) -> &'a str {
-        let (text, rest) = self.0.split_at(self.length_ahead());
+    fn split(&mut self, length: usize) -> &'a [u8] {
+        let (taken, rest) = self.0.split_at(length);
         self.0 = rest;
-        std::str::from_utf8(&text[4..]).expect("text was packed")
+        taken
     }
 
-    /// The bytes that a text takes, its length included.
-    fn length_ahead(&self) -> usize {
-        4 + Self(self.0).length()
+    /// Items of so many bytes each, behind their number.
+    fn list(&mut self, item: usize) -> &'a [u8] {
+        let items = self.length();
+        self.split(items * item)
     }
 }

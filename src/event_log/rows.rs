@@ -71,13 +71,18 @@ impl<'a> EventRows<'a> {
             service: self.guid("service_guid", row).unwrap_or_default(),
             time: Instant::from_nanos(Column::times(self.batch, "time").value(row)),
             source: self.text("source", row).unwrap_or_default(),
-            id: self.text("id", row).unwrap_or_default(),
+            id: self.id(row),
             event_type: self
                 .text("type", row)
                 .and_then(|name| EventType::from_name(&name))
                 .expect("a type of the schema"),
             data: self.data(row),
         }
+    }
+
+    fn id(&self, row: usize) -> Cow<'a, str> {
+        self.guid("id_guid", row)
+            .map_or_else(|| self.text("id", row).unwrap_or_default(), |guid| Cow::Owned(guid.hyphenated().to_string()))
     }
 
     fn data(&self, row: usize) -> EventData<'a> {

@@ -4,11 +4,9 @@ use std::sync::{Arc, LazyLock};
 
 use arrow_schema::extension::Uuid as UuidExtension;
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
-use parquet::arrow::ProjectionMask;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::metadata::SortingColumn;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::{ColumnPath, SchemaDescriptor};
+use parquet::arrow::{ArrowSchemaConverter, ProjectionMask, add_encoded_arrow_schema_to_metadata};
+use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
+use parquet::schema::types::SchemaDescriptor;
 
 pub(super) const GUID_BYTES: i32 = 16;
 
@@ -48,7 +46,8 @@ fn fields() -> Vec<Field> {
         guid("service_guid", false),
         Field::new("time", utc_nanos(), false),
         Field::new("source", DataType::Utf8, false),
-        Field::new("id", DataType::Utf8, false),
+        guid("id_guid", true),
+        text("id"),
         Field::new("type", DataType::Utf8, false),
         guid("user_guid", true),
         guid("message_guid", true),
@@ -90,10 +89,11 @@ pub enum Columns {
 
 impl Columns {
     pub(super) fn mask(self, parquet: &SchemaDescriptor) -> ProjectionMask {
-        const ROLLUP: [&str; 14] = [
+        const ROLLUP: [&str; 15] = [
             "service_guid",
             "time",
             "source",
+            "id_guid",
             "id",
             "type",
             "user_guid",
@@ -119,25 +119,22 @@ impl Columns {
     }
 }
 
-/// How segments are encoded: small first, for they are kept for years, and readable by every common Parquet reader.
-pub(super) fn properties() -> WriterProperties {
-    const ROWS_PER_GROUP: usize = 131_072;
-    let level = ZstdLevel::try_new(1).expect("1 is a level of zstd");
-    let mut properties = WriterProperties::builder()
-        .set_created_by(concat!("usage-rollup ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(level))
-        .set_max_row_group_row_count(Some(ROWS_PER_GROUP))
-        .set_statistics_enabled(EnabledStatistics::None)
-        .set_column_statistics_enabled(ColumnPath::from("service_guid"), EnabledStatistics::Page)
-        .set_column_statistics_enabled(ColumnPath::from("time"), EnabledStatistics::Page)
-        .set_sorting_columns(None::<Vec<SortingColumn>>);
-    for never_repeats in ["id", "message_guid", "attachment_guid", "voided_id"] {
-        properties = properties.set_column_dictionary_enabled(ColumnPath::from(never_repeats), false);
-    }
-    for nearly_rises in ["time", "line"] {
-        properties = properties
-            .set_column_dictionary_enabled(ColumnPath::from(nearly_rises), false)
-            .set_column_encoding(ColumnPath::from(nearly_rises), Encoding::DELTA_BINARY_PACKED);
-    }
-    properties.build()
+/// The schema as Parquet has it.
+pub(super) fn parquet_schema() -> &'static SchemaDescriptor {
+    static SCHEMA: LazyLock<SchemaDescriptor> = LazyLock::new(|| {
+        let converted = ArrowSchemaConverter::new().convert(&schema());
+        converted.expect("every type of the schema is one of Parquet's")
+    });
+    &SCHEMA
+}
+
+/// What a segment's footer says beyond its columns.
+pub(super) fn properties() -> WriterPropertiesPtr {
+    static PROPERTIES: LazyLock<WriterPropertiesPtr> = LazyLock::new(|| {
+        let created_by = concat!("usage-rollup ", env!("CARGO_PKG_VERSION")).to_owned();
+        let mut properties = WriterProperties::builder().set_created_by(created_by).build();
+        add_encoded_arrow_schema_to_metadata(&schema(), &mut properties);
+        Arc::new(properties)
+    });
+    PROPERTIES.clone()
 }

@@ -1,22 +1,20 @@
 //! From packed events in order of arrival to durable segments.
 
-use parquet::arrow::ArrowWriter;
+use parquet::file::writer::SerializedFileWriter;
 use uuid::Uuid;
 
-use super::columns::ColumnBuilder;
+use super::columns::SegmentColumns;
 use super::packed::Key;
-use super::schema::{properties, schema};
+use super::schema::{parquet_schema, properties};
 use super::{EventLogDir, EventLogError, PackedEvents, Segment, SegmentPartition};
 
 /// A day with at least so many rows in a batch gets a segment of its own; thinner ones share one, because each file costs
 /// an fsync.
 const ROWS_FOR_OWN_SEGMENT: usize = 8_192;
 
-/// Rows are encoded so many at a time, to bound what lies in memory twice.
-const ROWS_AT_A_TIME: usize = 16_384;
-
-/// So many events are copied side by side before they are read.
-const ROWS_GATHERED: usize = 1_024;
+/// Rows of a page, which is the least that a reader must decode.
+const ROWS_PER_PAGE: usize = 2_048;
+const ROWS_PER_GROUP: usize = 64 * ROWS_PER_PAGE;
 
 /// The rows of one segment to be, in order.
 pub struct PreparedSegment {
@@ -53,26 +51,7 @@ fn divide(rows: &[Key]) -> Vec<PreparedSegment> {
 /// # Errors
 /// When the rows can't be encoded or the file not be written.
 pub fn write(dir: &EventLogDir, packs: &[PackedEvents], segment: &PreparedSegment) -> Result<Segment, EventLogError> {
-    let mut writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties()))?;
-    let mut before: Option<&Key> = None;
-    let mut gathered = Gathered::default();
-    for rows in segment.rows.chunks(ROWS_AT_A_TIME) {
-        let mut columns = ColumnBuilder::with_capacity(rows.len());
-        for rows in rows.chunks(ROWS_GATHERED) {
-            gathered.gather(packs, rows);
-            for (row, bytes) in rows.iter().zip(gathered.events()) {
-                let event = packs[row.pack as usize].read(bytes);
-                let is_copy = before.is_some_and(|before| {
-                    (before.service, before.time) == (row.service, row.time)
-                        && packs[before.pack as usize].get(before.start).body == event.body
-                });
-                before = Some(row);
-                columns.push(Uuid::from_u128(row.service), row.time, event, is_copy);
-            }
-        }
-        writer.write(&columns.finish())?;
-    }
-    let content = writer.into_inner()?;
+    let content = encode(packs, &segment.rows)?;
     let partitions = partitions(&segment.rows);
     let only_day = (partitions.len() == 1).then(|| partitions[0].day);
     let id = Uuid::now_v7();
@@ -86,6 +65,36 @@ pub fn write(dir: &EventLogDir, packs: &[PackedEvents], segment: &PreparedSegmen
         hash: *blake3::hash(&content).as_bytes(),
         partitions,
     })
+}
+
+/// The file of these rows.
+fn encode(packs: &[PackedEvents], rows: &[Key]) -> Result<Vec<u8>, EventLogError> {
+    let schema = parquet_schema();
+    let mut file = SerializedFileWriter::new(Vec::new(), schema.root_schema_ptr(), properties())?;
+    let mut columns = SegmentColumns::new(schema)?;
+    let mut gathered = Gathered::default();
+    let mut before: Option<&Key> = None;
+    for of_group in rows.chunks(ROWS_PER_GROUP) {
+        for of_page in of_group.chunks(ROWS_PER_PAGE) {
+            gathered.gather(packs, of_page);
+            for (row, bytes) in of_page.iter().zip(gathered.events()) {
+                let event = packs[row.pack as usize].read(bytes);
+                let is_copy = before.is_some_and(|before| {
+                    (before.service, before.time) == (row.service, row.time)
+                        && packs[before.pack as usize].get(before.start).body == event.body
+                });
+                before = Some(row);
+                columns.push(row.service, row.time, event, is_copy);
+            }
+            columns.end_page()?;
+        }
+        let mut group = file.next_row_group()?;
+        for (chunk, closed) in columns.finish()? {
+            group.append_column(&chunk, closed)?;
+        }
+        group.close()?;
+    }
+    Ok(file.into_inner()?)
 }
 
 /// Events copied side by side. In the order of the log they lie anywhere in memory; copying is a loop so small that the

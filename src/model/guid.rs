@@ -8,6 +8,16 @@ pub fn parse_guid(text: &str) -> Option<Uuid> {
     matches!(text.len(), 32 | 36).then(|| Uuid::try_parse(text).ok()).flatten()
 }
 
+/// The GUID that a text spells in the one form that it is written in: lower case, 8-4-4-4-12. So text and GUID stand for
+/// each other, and sort alike.
+#[must_use]
+pub fn canonical_guid(text: &[u8]) -> Option<Uuid> {
+    if text.len() != 36 || text.iter().any(u8::is_ascii_uppercase) {
+        return None;
+    }
+    Uuid::try_parse_ascii(text).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@ pub use event::{
     Attachment, Event, EventData, EventType, Feature, GroupType, Member, MemberKind, MemberRule, MemberValue,
     VoidTarget,
 };
-pub use guid::parse_guid;
+pub use guid::{canonical_guid, parse_guid};
 pub use identity::IdentityHash;
 pub use instant::Instant;
 pub use service::{Company, Contact, Patch, Service, ServiceStatus};

@@ -8,6 +8,8 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array as _, RecordBatch};
 
+use uuid::Uuid;
+
 use crate::event_log::{Column, Columns, EventLogError, OpenSegment, SegmentPartition};
 use crate::model::{EventType, Feature, GroupType, IdentityHash};
 
@@ -123,6 +125,8 @@ impl Rows {
         let services = Column::guids(batch, "service_guid");
         let times = Column::times(batch, "time");
         let (sources, ids) = (Column::texts(batch, "source"), Column::texts(batch, "id"));
+        let id_guids = Column::guids(batch, "id_guid");
+        let mut spelt = Uuid::encode_buffer();
         let types = Column::texts(batch, "type");
         let users = Column::guids(batch, "user_guid");
         let (inputs, lines) = (Column::integers(batch, "input"), Column::integers(batch, "line"));
@@ -132,7 +136,12 @@ impl Rows {
         let attachments = Attachments::of(batch);
         let copies = Column::flags(batch, "is_copy");
         for row in 0..batch.num_rows() {
-            let (source, id) = (sources.value(row), ids.value(row));
+            let source = sources.value(row);
+            let id = if id_guids.is_valid(row) {
+                Uuid::from_u128(guid(id_guids.value(row))).hyphenated().encode_lower(&mut spelt)
+            } else {
+                ids.value(row)
+            };
             let identity = IdentityHash::of(source, id);
             if !pass.takes(identity) {
                 continue;

@@ -1,0 +1,195 @@
+//! What is written is what is read: by the parquet crate's reader, which knows nothing of how pages were filled.
+
+use std::borrow::Cow;
+
+use parquet::file::metadata::ParquetMetaDataReader;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::{Columns, EventLogDir, EventRows, PackedEvents, Segment, SegmentReader, prepare, write};
+use crate::model::{Attachment, Event, EventData, EventType, Feature, GroupType, Instant, content};
+
+fn guid() -> impl Strategy<Value = Uuid> {
+    prop_oneof![(0..5_u128).prop_map(Uuid::from_u128), any::<u128>().prop_map(Uuid::from_u128)]
+}
+
+/// Numbers of every width, the widest that events may have included.
+fn count() -> impl Strategy<Value = u64> {
+    (0..=53_u32, any::<u64>()).prop_map(|(bits, number)| if bits == 53 { 1 << 53 } else { number & ((1 << bits) - 1) })
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-c]{0,2}", ".{0,40}"]
+}
+
+fn data(event_type: EventType) -> BoxedStrategy<EventData<'static>> {
+    let attachment =
+        (guid(), count()).prop_map(|(attachment_guid, size_bytes)| Attachment { attachment_guid, size_bytes });
+    match event_type {
+        EventType::MessageSent => (
+            guid(),
+            prop::option::of(prop::collection::vec(guid(), 0..20)),
+            prop::option::of(count()),
+            prop::option::of(prop::collection::vec(attachment, 0..4)),
+        )
+            .prop_map(|(guid, recipient_user_guids, recipient_count, attachments)| EventData {
+                message_guid: Some(guid),
+                user_guid: Some(guid),
+                recipient_user_guids,
+                recipient_count,
+                attachments,
+                ..EventData::default()
+            })
+            .boxed(),
+        EventType::FeatureUsed => (0..Feature::ALL.len(), prop::option::of(count()), prop::option::of(guid()))
+            .prop_map(|(feature, quantity, user_guid)| EventData {
+                feature: Some(Feature::ALL[feature]),
+                quantity,
+                user_guid,
+                ..EventData::default()
+            })
+            .boxed(),
+        EventType::UserInvited => (guid(), any::<bool>(), prop::option::of(text()), prop::option::of(text()))
+            .prop_map(|(guid, is_guest, group_name, email_address)| EventData {
+                user_guid: Some(guid),
+                group_type: Some(if is_guest { GroupType::Guest } else { GroupType::Professional }),
+                group_name: group_name.map(Cow::Owned),
+                email_address: email_address.map(Cow::Owned),
+                ..EventData::default()
+            })
+            .boxed(),
+        _ => (guid(), prop::option::of(any::<bool>()))
+            .prop_map(|(guid, is_alias)| EventData { user_guid: Some(guid), is_alias, ..EventData::default() })
+            .boxed(),
+    }
+}
+
+fn event() -> impl Strategy<Value = Event<'static>> {
+    let types = [EventType::MessageSent, EventType::FeatureUsed, EventType::UserInvited, EventType::UserUpdated];
+    let id = prop_oneof![
+        guid().prop_map(|guid| guid.hyphenated().to_string()),
+        guid().prop_map(|guid| guid.hyphenated().to_string().to_uppercase()),
+        guid().prop_map(|guid| guid.simple().to_string()),
+        ".{1,40}",
+    ];
+    (0..types.len(), guid(), prop_oneof![any::<i64>(), 0..9_i64], "/[a-c]", id).prop_flat_map(
+        move |(kind, service, nanos, source, id)| {
+            data(types[kind]).prop_map(move |data| Event {
+                service,
+                time: Instant::from_nanos(nanos),
+                source: Cow::Owned(source.clone()),
+                id: Cow::Owned(id.clone()),
+                event_type: types[kind],
+                data,
+            })
+        },
+    )
+}
+
+/// An event as text, to compare events as sets: service, time, identity and content.
+fn spelt(event: &Event<'_>) -> String {
+    format!(
+        "{} {} {} {} {}",
+        event.service,
+        event.time.nanos(),
+        event.source,
+        event.id,
+        content(event.event_type, &event.data)
+    )
+}
+
+fn written(events: &[Event<'_>]) -> (tempfile::TempDir, EventLogDir, Vec<Segment>) {
+    let home = tempfile::tempdir().unwrap();
+    let dir = EventLogDir::open(home.path()).unwrap();
+    let mut pack = PackedEvents::of_input(7, 0);
+    events.iter().zip(1..).for_each(|(event, line)| pack.push(event, line));
+    let packs = [pack];
+    let segments = prepare(&packs).iter().map(|segment| write(&dir, &packs, segment).unwrap()).collect();
+    (home, dir, segments)
+}
+
+fn read(dir: EventLogDir, segments: &[Segment]) -> Vec<String> {
+    let reader = SegmentReader::new(dir);
+    let mut spelt_events = Vec::new();
+    for segment in segments {
+        let open = reader.open(segment).unwrap();
+        for partition in &segment.partitions {
+            open.read::<super::EventLogError>(*partition, Columns::All, |batch| {
+                spelt_events.extend(EventRows::new(batch).iter().map(|event| spelt(&event)));
+                Ok(())
+            })
+            .unwrap();
+        }
+    }
+    spelt_events
+}
+
+fn assert_round_trip(events: &[Event<'_>]) {
+    let (_home, dir, segments) = written(events);
+    let mut read = read(dir, &segments);
+    let mut expected: Vec<String> = events.iter().map(spelt).collect();
+    read.sort();
+    expected.sort();
+    assert_eq!(read, expected);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn what_is_written_is_read(events in prop::collection::vec(event(), 1..200)) {
+        assert_round_trip(&events);
+    }
+}
+
+/// Enough rows of one day for several row groups, with runs and gaps of every kind in each column.
+#[test]
+fn many_pages_and_row_groups_hold_what_was_written() {
+    let of_row = |row: u64| {
+        let sent = row.is_multiple_of(7) || (row / 3_000).is_multiple_of(2);
+        let guid =
+            |number: u64| Uuid::from_u128(u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
+        let data = EventData {
+            message_guid: sent.then(|| guid(row)),
+            user_guid: Some(guid(row % 1_000)),
+            recipient_user_guids: (sent && row % 5 > 1).then(|| (0..row % 5 - 2).map(guid).collect()),
+            toolbar_version: (!sent).then(|| format!("6.{}", row % 40).into()),
+            ..EventData::default()
+        };
+        let id = if row.is_multiple_of(11) { format!("id-{row}") } else { guid(row).hyphenated().to_string() };
+        Event {
+            service: guid(row % 300),
+            time: Instant::from_nanos(i64::try_from(row * 1_000_000).unwrap()),
+            source: Cow::Borrowed(["/a", "/b", "/c"][usize::try_from(row % 3).unwrap()]),
+            id: id.into(),
+            event_type: if sent { EventType::MessageSent } else { EventType::UserLoggedIn },
+            data,
+        }
+    };
+    let events: Vec<Event<'_>> = (0..150_000).map(of_row).collect();
+    assert_round_trip(&events);
+}
+
+#[test]
+fn pages_tell_which_services_and_times_they_hold() {
+    let event = |service: u128, second: i64| Event {
+        service: Uuid::from_u128(service),
+        time: Instant::from_seconds(second),
+        source: "/s".into(),
+        id: format!("{service}-{second}").into(),
+        event_type: EventType::UserEnabled,
+        data: EventData { user_guid: Some(Uuid::from_u128(1)), ..EventData::default() },
+    };
+    let events: Vec<Event<'_>> = (0..9_000).map(|row| event(row / 1_000, i64::try_from(row).unwrap())).collect();
+    let (_home, dir, segments) = written(&events);
+    let bytes = bytes::Bytes::from(std::fs::read(dir.path_of(&segments[0].path)).unwrap());
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap();
+    let ends = |column: usize| {
+        let column = metadata.row_group(0).column(column);
+        assert!(column.column_index_offset().is_some() && column.offset_index_offset().is_some());
+        let statistics = column.statistics().unwrap();
+        (statistics.min_bytes_opt().unwrap().to_vec(), statistics.max_bytes_opt().unwrap().to_vec())
+    };
+    assert_eq!(ends(0), (0_u128.to_be_bytes().to_vec(), 8_u128.to_be_bytes().to_vec()));
+    assert_eq!(ends(1), (0_i64.to_le_bytes().to_vec(), 8_999_000_000_000_i64.to_le_bytes().to_vec()));
+}
