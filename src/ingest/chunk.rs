@@ -1,8 +1,9 @@
 //! Decoding one piece of an input: every line of it becomes an event or a dead letter.
 
-use super::decode::{Decoder, Reason, Rejection};
+use super::decode::{Decoder, LineDecoder, Reason, Rejection};
 use super::lines::{KEPT_OF_LONG_LINE, Piece, PieceContent};
 use crate::event_log::PackedEvents;
+use crate::model::Event;
 use crate::rollup::VoidMark;
 use crate::store::DeadLetter;
 
@@ -38,10 +39,12 @@ pub(super) fn decode(piece: &Piece, input: i64, decoder: &Decoder, max_line_byte
     let mut physical_lines = 0;
     match &piece.content {
         PieceContent::Lines(text) => {
+            // Where the whole piece is UTF-8, as it mostly is, no line has to be looked at for that.
+            let mut lines = simdutf8::basic::from_utf8(text).ok().map(|text| decoder.lines(text));
             let mut start = 0;
             while start < text.len() {
                 let end = memchr::memchr(b'\n', &text[start..]).map_or(text.len(), |length| start + length);
-                decoding.line(&text[start..end], physical_lines, piece.offset + start as u64);
+                decoding.line(&text[start..end], lines.as_mut(), start, physical_lines, piece.offset);
                 physical_lines += 1;
                 start = end + 1;
             }
@@ -73,7 +76,9 @@ struct Decoding<'a> {
 }
 
 impl Decoding<'_> {
-    fn line(&mut self, line: &[u8], number: u64, offset: u64) {
+    /// A line that begins at `start` of the piece, which itself begins at `offset` of the text.
+    fn line(&mut self, line: &[u8], lines: Option<&mut LineDecoder>, start: usize, number: u64, offset: u64) {
+        let offset = offset + start as u64;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.first() != Some(&b'{') && line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r')) {
             return;
@@ -83,21 +88,26 @@ impl Decoding<'_> {
             return;
         }
         self.lines += 1;
-        match self.decoder.decode(line) {
-            Ok(event) => {
-                self.voids.extend(VoidMark::of(&event));
-                self.events.push(&event, number);
-            }
-            Err(rejection) => self.dead_letters.push(DeadLetter {
+        let refused = match lines {
+            Some(lines) => lines.decode(start..start + line.len()).map(|event| self.event(event, number)),
+            None => self.decoder.decode(line).map(|event| self.event(&event, number)).map_err(Box::new),
+        };
+        if let Err(refusal) = refused {
+            self.dead_letters.push(DeadLetter {
                 input: self.input,
                 line: number,
                 offset,
-                rejection,
+                rejection: *refusal,
                 content: line.to_vec(),
                 length: line.len() as u64,
                 hash: *blake3::hash(line).as_bytes(),
-            }),
+            });
         }
+    }
+
+    fn event(&mut self, event: &Event<'_>, number: u64) {
+        self.voids.extend(VoidMark::of(event));
+        self.events.push(event, number);
     }
 
     fn long_line(&mut self, line: &[u8], length: u64, hash: [u8; 32], number: u64, offset: u64) {

@@ -15,8 +15,8 @@ pub use event::{
     Attachment, Event, EventData, EventType, Feature, GroupType, Member, MemberKind, MemberRule, MemberValue,
     VoidTarget,
 };
-pub use guid::{canonical_guid, parse_guid};
+pub use guid::{canonical_guid, parse_guid, parse_hyphenated_guid};
 pub use identity::IdentityHash;
-pub use instant::Instant;
+pub use instant::{Instant, LastDate};
 pub use service::{Company, Contact, Patch, Service, ServiceStatus};
 pub use usage::{FEATURES, Gauges, Numbers, RowState, USER_CLASSES, UsageRow, UserClass};

@@ -5,38 +5,69 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use super::envelope::GUID_EXPECTED;
-use super::json::Json;
-use super::{Rejection, service_patch};
+use super::json::{Json, Name, Order};
+use super::lines::Memory;
+use super::{Reason, Refusal, Rejection, service_patch};
 use crate::model::{
-    Attachment, EventData, EventType, Feature, GroupType, Instant, Member, MemberKind, VoidTarget, parse_guid,
+    Attachment, EventData, EventType, Feature, GroupType, Instant, LastDate, Member, MemberRule, VoidTarget, parse_guid,
 };
 
 /// The greatest integer that every JSON reader can hold exactly.
 const MAX_COUNT: u64 = 1 << 53;
+/// No type has more members.
+const MAX_MEMBERS: usize = 9;
+
+/// [`EventType::members`] as they are looked for.
+#[derive(Clone, Copy)]
+struct Shape {
+    rules: &'static [MemberRule],
+    names: [Name; MAX_MEMBERS],
+    /// A bit for each that must be there.
+    required: u16,
+}
+
+/// By type.
+static SHAPES: [Shape; EventType::ALL.len()] = {
+    let mut shapes = [Shape { rules: &[], names: Name::all([""; MAX_MEMBERS]), required: 0 }; EventType::ALL.len()];
+    let mut at = 0;
+    while at < shapes.len() {
+        let shape = &mut shapes[at];
+        shape.rules = EventType::ALL[at].members();
+        let mut index = 0;
+        while index < shape.rules.len() {
+            shape.names[index] = Name::new(shape.rules[index].name);
+            shape.required |= (shape.rules[index].required as u16) << index;
+            index += 1;
+        }
+        at += 1;
+    }
+    shapes
+};
 
 /// Reads `data` of this type into `data`, which is empty.
+#[inline]
 pub(super) fn decode<'a>(
     event_type: EventType,
     json: &mut Json<'a>,
     data: &mut EventData<'a>,
-) -> Result<(), Rejection> {
+    memory: &mut Memory,
+) -> Result<(), Refusal> {
     if json.peek() != Some(b'{') {
-        return Err(Rejection::new(super::Reason::InvalidData, "data", "expected an object"));
+        return Err(Rejection::new(Reason::InvalidData, "data", "expected an object").into());
     }
     if event_type == EventType::ServiceUpdated {
         data.patch = Some(service_patch::decode(json)?);
         return Ok(());
     }
-    let mut members = Members { data, voided_source: None, voided_id: None, voided_time: None };
-    let rules = event_type.members();
+    let Shape { rules, names, required } = &SHAPES[event_type as usize];
+    let mut order = memory.data[event_type as usize];
+    let mut members = Members { data, memory, voided_source: None, voided_id: None, voided_time: None };
     let (mut seen, mut present) = (0_u16, 0_u16);
-    json.object(|json, name| {
-        let Some(index) = rules.iter().position(|rule| rule.name == name) else {
-            return Ok(json.skip()?);
-        };
+    json.object(&names[..rules.len()], &mut order, |json, index| {
+        let rule = &rules[index];
         let bit = 1 << index;
         if seen & bit != 0 {
-            return Err(Rejection::data(name, "given twice"));
+            return Err(Rejection::data(rule.name, "given twice"));
         }
         seen |= bit;
         if json.peek() == Some(b'n') {
@@ -44,53 +75,64 @@ pub(super) fn decode<'a>(
             return Ok(());
         }
         present |= bit;
-        members.read(json, name, rules[index].member)
+        members.read(json, rule.name, rule.member)
     })?;
-    for (index, rule) in rules.iter().enumerate() {
-        if rule.required && present & (1 << index) == 0 {
-            return Err(Rejection::data(rule.name, "missing"));
-        }
+    if let Some(missing) = (0..rules.len()).find(|index| required & !present & (1 << index) != 0) {
+        return Err(Rejection::data(rules[missing].name, "missing"));
     }
-    members.finish();
+    if event_type == EventType::EventVoided {
+        members.finish();
+    }
+    memory.data[event_type as usize] = order;
     Ok(())
 }
 
 /// The members as they are met: the target of a void is whole only at the end.
 struct Members<'d, 'a> {
     data: &'d mut EventData<'a>,
+    memory: &'d mut Memory,
     voided_source: Option<Cow<'a, str>>,
     voided_id: Option<Cow<'a, str>>,
     voided_time: Option<Instant>,
 }
 
 impl<'a> Members<'_, 'a> {
-    fn read(&mut self, json: &mut Json<'a>, name: &str, member: Member) -> Result<(), Rejection> {
+    #[inline]
+    fn read(&mut self, json: &mut Json<'a>, name: &str, member: Member) -> Result<(), Refusal> {
         let data = &mut *self.data;
-        match member.kind() {
-            MemberKind::Guid => *guid_slot(data, member) = Some(read_guid(json, name)?),
-            MemberKind::Count => *count_slot(data, member) = Some(read_count(json, name)?),
-            MemberKind::Text => *text_slot(data, member) = Some(read_text(json, name)?),
-            MemberKind::GuidList => data.recipient_user_guids = Some(read_guids(json, name)?),
-            MemberKind::Attachments => data.attachments = Some(read_attachments(json)?),
-            MemberKind::Flag => data.is_alias = Some(read_flag(json, name)?),
-            MemberKind::Feature => {
+        match member {
+            Member::MessageGuid => data.message_guid = Some(read_guid(json, name)?),
+            Member::UserGuid => data.user_guid = Some(read_guid(json, name)?),
+            Member::AttachmentGuid => data.attachment_guid = Some(read_guid(json, name)?),
+            Member::GroupGuid => data.group_guid = Some(read_guid(json, name)?),
+            Member::InvitedByUserGuid => data.invited_by_user_guid = Some(read_guid(json, name)?),
+            Member::RecipientUserGuids => {
+                data.recipient_user_guids = Some(read_guids(json, name, std::mem::take(&mut self.memory.guids))?);
+            }
+            Member::Attachments => {
+                let empty = std::mem::take(&mut self.memory.attachments);
+                data.attachments = Some(read_attachments(json, &mut self.memory.attachment, empty)?);
+            }
+            Member::RecipientCount => data.recipient_count = Some(read_count(json, name)?),
+            Member::SizeBytes => data.size_bytes = Some(read_count(json, name)?),
+            Member::Quantity => data.quantity = Some(read_count(json, name)?),
+            Member::IsAlias => data.is_alias = Some(read_flag(json, name)?),
+            Member::Feature => {
                 data.feature = Some(read_name(json, name, Feature::from_name, "a feature of the specification")?);
             }
-            MemberKind::GroupType => {
+            Member::GroupType => {
                 data.group_type = Some(read_name(json, name, GroupType::from_name, "Professional or Guest")?);
             }
-            MemberKind::Identifier => {
-                let identifier = read_text(json, name)?;
-                if identifier.is_empty() || identifier.len() > 256 {
-                    return Err(Rejection::data(name, "expected 1 to 256 bytes"));
-                }
-                let slot = if member == Member::VoidedId { &mut self.voided_id } else { &mut self.voided_source };
-                *slot = Some(identifier);
-            }
-            MemberKind::Time => {
-                let time = Instant::parse_rfc3339(&read_text(json, name)?);
-                self.voided_time = Some(time.ok_or_else(|| Rejection::data(name, "expected RFC 3339 with an offset"))?);
-            }
+            Member::GroupName => data.group_name = Some(read_text(json, name)?),
+            Member::EmailAddress => data.email_address = Some(read_text(json, name)?),
+            Member::FirstName => data.first_name = Some(read_text(json, name)?),
+            Member::LastName => data.last_name = Some(read_text(json, name)?),
+            Member::InvitedByEmailAddress => data.invited_by_email_address = Some(read_text(json, name)?),
+            Member::ToolbarVersion => data.toolbar_version = Some(read_text(json, name)?),
+            Member::VoidedSource => self.voided_source = Some(read_identifier(json, name)?),
+            Member::VoidedId => self.voided_id = Some(read_identifier(json, name)?),
+            Member::VoidedTime => self.voided_time = Some(read_time(json, name, &mut self.memory.date)?),
+            Member::Patch => {}
         }
         Ok(())
     }
@@ -102,48 +144,51 @@ impl<'a> Members<'_, 'a> {
     }
 }
 
-fn guid_slot<'d>(data: &'d mut EventData<'_>, member: Member) -> &'d mut Option<Uuid> {
-    match member {
-        Member::MessageGuid => &mut data.message_guid,
-        Member::AttachmentGuid => &mut data.attachment_guid,
-        Member::GroupGuid => &mut data.group_guid,
-        Member::InvitedByUserGuid => &mut data.invited_by_user_guid,
-        _ => &mut data.user_guid,
-    }
-}
-
-fn count_slot<'d>(data: &'d mut EventData<'_>, member: Member) -> &'d mut Option<u64> {
-    match member {
-        Member::RecipientCount => &mut data.recipient_count,
-        Member::SizeBytes => &mut data.size_bytes,
-        _ => &mut data.quantity,
-    }
-}
-
-fn text_slot<'d, 'a>(data: &'d mut EventData<'a>, member: Member) -> &'d mut Option<Cow<'a, str>> {
-    match member {
-        Member::GroupName => &mut data.group_name,
-        Member::EmailAddress => &mut data.email_address,
-        Member::FirstName => &mut data.first_name,
-        Member::LastName => &mut data.last_name,
-        Member::InvitedByEmailAddress => &mut data.invited_by_email_address,
-        _ => &mut data.toolbar_version,
-    }
-}
-
-pub(super) fn read_text<'a>(json: &mut Json<'a>, name: &str) -> Result<Cow<'a, str>, Rejection> {
+#[inline]
+pub(super) fn read_text<'a>(json: &mut Json<'a>, name: &str) -> Result<Cow<'a, str>, Refusal> {
     if json.peek() != Some(b'"') {
         return Err(Rejection::data(name, "expected a string"));
     }
     Ok(json.string()?)
 }
 
-pub(super) fn read_guid(json: &mut Json<'_>, name: &str) -> Result<Uuid, Rejection> {
+#[inline]
+pub(super) fn read_guid(json: &mut Json<'_>, name: &str) -> Result<Uuid, Refusal> {
+    match json.hyphenated_guid() {
+        Some(guid) => Ok(guid),
+        None => read_odd_guid(json, name),
+    }
+}
+
+#[inline(never)]
+fn read_odd_guid(json: &mut Json<'_>, name: &str) -> Result<Uuid, Refusal> {
     parse_guid(&read_text(json, name)?).ok_or_else(|| Rejection::data(name, GUID_EXPECTED))
 }
 
+fn read_identifier<'a>(json: &mut Json<'a>, name: &str) -> Result<Cow<'a, str>, Refusal> {
+    let identifier = read_text(json, name)?;
+    if identifier.is_empty() || identifier.len() > 256 {
+        return Err(Rejection::data(name, "expected 1 to 256 bytes"));
+    }
+    Ok(identifier)
+}
+
+fn read_time(json: &mut Json<'_>, name: &str, last: &mut LastDate) -> Result<Instant, Refusal> {
+    let time = Instant::parse_rfc3339_near(&read_text(json, name)?, last);
+    time.ok_or_else(|| Rejection::data(name, "expected RFC 3339 with an offset"))
+}
+
 /// Reads an integer as `spec/events.md` (Envelope) wants it: `0|[1-9][0-9]*`, at most 2^53.
-pub(super) fn read_count(json: &mut Json<'_>, name: &str) -> Result<u64, Rejection> {
+#[inline]
+pub(super) fn read_count(json: &mut Json<'_>, name: &str) -> Result<u64, Refusal> {
+    match json.plain_integer() {
+        Some(count) => Ok(count),
+        None => read_odd_count(json, name),
+    }
+}
+
+#[inline(never)]
+fn read_odd_count(json: &mut Json<'_>, name: &str) -> Result<u64, Refusal> {
     let expected =
         || Rejection::data(name, "expected an integer from 0 through 2^53, written without sign, fraction or exponent");
     if !json.peek().is_some_and(|byte| byte == b'-' || byte.is_ascii_digit()) {
@@ -154,7 +199,7 @@ pub(super) fn read_count(json: &mut Json<'_>, name: &str) -> Result<u64, Rejecti
     count.filter(|_| spelt.bytes().all(|byte| byte.is_ascii_digit())).ok_or_else(expected)
 }
 
-fn read_flag(json: &mut Json<'_>, name: &str) -> Result<bool, Rejection> {
+fn read_flag(json: &mut Json<'_>, name: &str) -> Result<bool, Refusal> {
     let flag = if matches!(json.peek(), Some(b't' | b'f')) { json.literal()? } else { None };
     flag.ok_or_else(|| Rejection::data(name, "expected true or false"))
 }
@@ -164,35 +209,35 @@ pub(super) fn read_name<T>(
     name: &str,
     from_name: impl Fn(&str) -> Option<T>,
     expected: &str,
-) -> Result<T, Rejection> {
+) -> Result<T, Refusal> {
     from_name(&read_text(json, name)?).ok_or_else(|| Rejection::data(name, format!("expected {expected}")))
 }
 
-fn read_guids(json: &mut Json<'_>, name: &str) -> Result<Vec<Uuid>, Rejection> {
+fn read_guids(json: &mut Json<'_>, name: &str, mut guids: Vec<Uuid>) -> Result<Vec<Uuid>, Refusal> {
     expect_array(json, name)?;
-    let mut guids = Vec::new();
     json.array(|json| {
+        json.peek();
         guids.push(read_guid(json, name)?);
-        Ok::<_, Rejection>(())
+        Ok::<_, Refusal>(())
     })?;
     Ok(guids)
 }
 
-fn read_attachments(json: &mut Json<'_>) -> Result<Vec<Attachment>, Rejection> {
-    const NAMES: [&str; 2] = ["attachmentGuid", "sizeBytes"];
+fn read_attachments(
+    json: &mut Json<'_>,
+    order: &mut Order,
+    mut attachments: Vec<Attachment>,
+) -> Result<Vec<Attachment>, Refusal> {
+    static NAMES: [Name; 2] = Name::all(["attachmentGuid", "sizeBytes"]);
     expect_array(json, "attachments")?;
-    let mut attachments = Vec::new();
     json.array(|json| {
         if json.peek() != Some(b'{') {
             return Err(Rejection::data("attachments", "expected objects"));
         }
         let (mut seen, mut attachment_guid, mut size_bytes) = ([false; 2], None, None);
-        json.object(|json, name| {
-            let Some(index) = NAMES.iter().position(|known| *known == name) else {
-                return Ok(json.skip()?);
-            };
+        json.object(&NAMES, order, |json, index| {
             if std::mem::replace(&mut seen[index], true) {
-                return Err(Rejection::data(&format!("attachments.{name}"), "given twice"));
+                return Err(Rejection::data(&format!("attachments.{}", NAMES[index].text), "given twice"));
             }
             if json.peek() == Some(b'n') {
                 json.literal()?;
@@ -213,6 +258,6 @@ fn read_attachments(json: &mut Json<'_>) -> Result<Vec<Attachment>, Rejection> {
     Ok(attachments)
 }
 
-fn expect_array(json: &mut Json<'_>, name: &str) -> Result<(), Rejection> {
+fn expect_array(json: &mut Json<'_>, name: &str) -> Result<(), Refusal> {
     if json.peek() == Some(b'[') { Ok(()) } else { Err(Rejection::data(name, "expected an array")) }
 }

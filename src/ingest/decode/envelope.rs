@@ -2,118 +2,145 @@
 
 use std::borrow::Cow;
 
-use uuid::Uuid;
-
-use super::json::Json;
-use super::{Decoder, Reason, Rejection, data};
-use crate::model::{Event, EventData, EventType, Instant, parse_guid};
+use super::json::{Json, Name};
+use super::lines::Memory;
+use super::{Decoder, Reason, Refusal, Rejection, data};
+use crate::model::{Event, EventType, Instant, LastDate, parse_guid};
 
 const MAX_IDENTIFIER_BYTES: usize = 256;
 
-/// The attributes that the envelope must have, in the order of the bits that tell which were seen.
-const ATTRIBUTES: [&str; 7] = ["specversion", "id", "source", "type", "subject", "time", "data"];
+/// The attributes that the envelope must have, in the order of the bits that tell which were seen; and behind them one that
+/// is ignored like any other, but comes with most events.
+static ATTRIBUTES: [Name; 8] =
+    Name::all(["specversion", "id", "source", "type", "subject", "time", "data", "datacontenttype"]);
+const SPECVERSION: usize = 0;
+const ID: usize = 1;
+const SOURCE: usize = 2;
+const TYPE: usize = 3;
+const SUBJECT: usize = 4;
+const TIME: usize = 5;
+const DATA: usize = 6;
+const IGNORED: usize = 7;
 
-#[derive(Default)]
-struct Envelope<'a> {
+/// An envelope that is being read.
+struct Envelope<'e, 'a> {
+    decoder: &'e Decoder,
+    event: &'e mut Event<'a>,
+    memory: &'e mut Memory,
+    /// A bit for each of the attributes.
     seen: u8,
-    is_version_1: bool,
-    id: Option<Cow<'a, str>>,
-    source: Option<Cow<'a, str>>,
-    event_type: Option<EventType>,
-    service: Option<Uuid>,
-    time: Option<Instant>,
-    data: EventData<'a>,
-    has_data: bool,
+    /// Those that are not null.
+    present: u8,
     /// `data` where it stood before `type`, to be read once the type is known.
     unread_data: Option<Json<'a>>,
 }
 
-pub(super) fn decode<'a>(decoder: &Decoder, text: &'a str) -> Result<Event<'a>, Rejection> {
-    let mut json = Json::new(text);
+/// Reads a line into `event`, of which the data is empty, and the source that of an event before.
+pub(super) fn decode<'a>(
+    decoder: &Decoder,
+    mut json: Json<'a>,
+    event: &mut Event<'a>,
+    memory: &mut Memory,
+) -> Result<(), Refusal> {
     if json.peek() != Some(b'{') {
         json.skip()?;
         json.finish()?;
         return Err(Rejection::envelope("", "an event is a JSON object"));
     }
-    let mut envelope = Envelope::default();
-    json.object(|json, name| envelope.member(decoder, json, name))?;
+    let mut order = memory.envelope;
+    let mut envelope = Envelope { decoder, event, memory, seen: 0, present: 0, unread_data: None };
+    json.object(&ATTRIBUTES, &mut order, |json, index| envelope.attribute(json, index))?;
     json.finish()?;
-    envelope.into_event()
+    envelope.finish()?;
+    memory.envelope = order;
+    Ok(())
 }
 
-impl<'a> Envelope<'a> {
-    fn member(&mut self, decoder: &Decoder, json: &mut Json<'a>, name: &str) -> Result<(), Rejection> {
-        let Some(index) = ATTRIBUTES.iter().position(|attribute| *attribute == name) else {
+impl<'a> Envelope<'_, 'a> {
+    #[inline]
+    fn attribute(&mut self, json: &mut Json<'a>, index: usize) -> Result<(), Refusal> {
+        if index == IGNORED {
             return Ok(json.skip()?);
-        };
-        if self.seen & (1 << index) != 0 {
+        }
+        let (name, bit) = (ATTRIBUTES[index].text, 1 << index);
+        if self.seen & bit != 0 {
             return Err(Rejection::envelope(name, "given twice"));
         }
-        self.seen |= 1 << index;
-        if json.peek() == Some(b'n') {
+        self.seen |= bit;
+        let next = json.peek();
+        if next == Some(b'n') {
             json.literal()?;
             return Ok(());
         }
-        if name == "data" {
+        self.present |= bit;
+        if index == DATA {
             return self.data(json);
         }
-        if json.peek() != Some(b'"') {
+        if next != Some(b'"') {
             return Err(Rejection::envelope(name, "expected a string"));
         }
-        let value = json.string()?;
-        match name {
-            "specversion" if value == "1.0" => self.is_version_1 = true,
-            "specversion" => return Err(Rejection::envelope(name, "expected \"1.0\"")),
-            "id" => self.id = Some(identifier(name, value)?),
-            "source" => self.source = Some(uri_reference(identifier(name, value)?)?),
-            "type" => self.event_type = Some(event_type(decoder, &value)?),
-            "subject" => {
-                let guid = parse_guid(&value).ok_or_else(|| Rejection::envelope(name, GUID_EXPECTED))?;
-                self.service = Some(guid);
+        match index {
+            SPECVERSION => {
+                if json.this_string("1.0").is_none() && json.string()? != "1.0" {
+                    return Err(Rejection::envelope(name, "expected \"1.0\""));
+                }
             }
-            _ => self.time = Some(time_in_range(decoder, &value)?),
+            ID => self.event.id = identifier(name, json.string()?)?,
+            SOURCE => {
+                self.event.source = match json.this_string(&self.event.source) {
+                    Some(source) => Cow::Borrowed(source),
+                    None => uri_reference(identifier(name, json.string()?)?)?,
+                }
+            }
+            TYPE => self.event.event_type = event_type(self.decoder, &json.string()?)?,
+            SUBJECT => {
+                self.event.service = match json.hyphenated_guid() {
+                    Some(guid) => guid,
+                    None => parse_guid(&json.string()?).ok_or_else(|| Rejection::envelope(name, GUID_EXPECTED))?,
+                }
+            }
+            _ => self.event.time = time_in_range(self.decoder, &json.string()?, &mut self.memory.date)?,
         }
         Ok(())
     }
 
-    fn data(&mut self, json: &mut Json<'a>) -> Result<(), Rejection> {
-        if let Some(event_type) = self.event_type {
-            data::decode(event_type, json, &mut self.data)?;
-            self.has_data = true;
-        } else {
-            self.unread_data = Some(json.clone());
-            json.skip()?;
-        }
-        Ok(())
+    fn is_present(&self, index: usize) -> bool {
+        self.present & (1 << index) != 0
     }
 
-    fn into_event(mut self) -> Result<Event<'a>, Rejection> {
-        let missing = |name| Rejection::envelope(name, "missing");
-        if !self.is_version_1 {
-            return Err(missing("specversion"));
+    #[inline]
+    fn data(&mut self, json: &mut Json<'a>) -> Result<(), Refusal> {
+        if self.is_present(TYPE) {
+            return data::decode(self.event.event_type, json, &mut self.event.data, self.memory);
         }
-        let event_type = self.event_type.ok_or_else(|| missing("type"))?;
+        self.unread_data = Some(json.clone());
+        Ok(json.skip()?)
+    }
+
+    fn finish(mut self) -> Result<(), Refusal> {
+        for index in [SPECVERSION, TYPE] {
+            if !self.is_present(index) {
+                return Err(Rejection::envelope(ATTRIBUTES[index].text, "missing"));
+            }
+        }
         if let Some(mut json) = self.unread_data.take() {
-            data::decode(event_type, &mut json, &mut self.data)?;
-            self.has_data = true;
+            data::decode(self.event.event_type, &mut json, &mut self.event.data, self.memory)?;
         }
-        if !self.has_data {
-            return Err(Rejection::new(Reason::InvalidData, "data", "missing"));
+        if !self.is_present(DATA) {
+            return Err(Rejection::new(Reason::InvalidData, "data", "missing").into());
         }
-        Ok(Event {
-            service: self.service.ok_or_else(|| missing("subject"))?,
-            time: self.time.ok_or_else(|| missing("time"))?,
-            source: self.source.ok_or_else(|| missing("source"))?,
-            id: self.id.ok_or_else(|| missing("id"))?,
-            event_type,
-            data: self.data,
-        })
+        for index in [SUBJECT, TIME, SOURCE, ID] {
+            if !self.is_present(index) {
+                return Err(Rejection::envelope(ATTRIBUTES[index].text, "missing"));
+            }
+        }
+        Ok(())
     }
 }
 
 pub(super) const GUID_EXPECTED: &str = "expected a GUID: 32 hex digits, or 8-4-4-4-12";
 
-fn identifier<'a>(name: &str, value: Cow<'a, str>) -> Result<Cow<'a, str>, Rejection> {
+fn identifier<'a>(name: &str, value: Cow<'a, str>) -> Result<Cow<'a, str>, Refusal> {
     match value.len() {
         0 => Err(Rejection::envelope(name, "empty")),
         1..=MAX_IDENTIFIER_BYTES => Ok(value),
@@ -124,7 +151,7 @@ fn identifier<'a>(name: &str, value: Cow<'a, str>) -> Result<Cow<'a, str>, Rejec
 }
 
 /// Lets through what has only characters of a URI reference (RFC 3986, appendix A), percent signs with two hex digits.
-fn uri_reference(value: Cow<'_, str>) -> Result<Cow<'_, str>, Rejection> {
+fn uri_reference(value: Cow<'_, str>) -> Result<Cow<'_, str>, Refusal> {
     let bytes = value.as_bytes();
     let fits = |(at, byte): (usize, &u8)| match byte {
         b'%' => bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)),
@@ -138,7 +165,7 @@ fn uri_reference(value: Cow<'_, str>) -> Result<Cow<'_, str>, Rejection> {
     }
 }
 
-fn event_type(decoder: &Decoder, name: &str) -> Result<EventType, Rejection> {
+fn event_type(decoder: &Decoder, name: &str) -> Result<EventType, Refusal> {
     if name.is_empty() {
         return Err(Rejection::envelope("type", "empty"));
     }
@@ -149,11 +176,12 @@ fn event_type(decoder: &Decoder, name: &str) -> Result<EventType, Rejection> {
             "type",
             format!("'{shown}' is no type of the specification, nor mapped to one by ingest.types"),
         )
+        .into()
     })
 }
 
-fn time_in_range(decoder: &Decoder, text: &str) -> Result<Instant, Rejection> {
-    let time = Instant::parse_rfc3339(text).ok_or_else(|| {
+fn time_in_range(decoder: &Decoder, text: &str, last: &mut LastDate) -> Result<Instant, Refusal> {
+    let time = Instant::parse_rfc3339_near(text, last).ok_or_else(|| {
         Rejection::envelope("time", "expected RFC 3339 with an offset, such as 2026-03-04T05:06:07.123Z")
     })?;
     let (earliest, latest) = (decoder.earliest, decoder.latest);
@@ -165,5 +193,5 @@ fn time_in_range(decoder: &Decoder, text: &str) -> Result<Instant, Rejection> {
     } else {
         format!("later than now + ingest.max_future, {}", latest.to_rfc3339_seconds())
     };
-    Err(Rejection::new(Reason::TimeOutOfRange, "time", detail))
+    Err(Rejection::new(Reason::TimeOutOfRange, "time", detail).into())
 }

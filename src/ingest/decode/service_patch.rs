@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::Rejection;
 use super::data::{read_count, read_guid, read_name, read_text};
-use super::json::Json;
+use super::json::{Json, Name, Order};
+use super::{Refusal, Rejection};
 use crate::model::{Day, Instant, Patch, ServiceStatus};
 
 #[derive(Clone, Copy)]
@@ -14,64 +14,77 @@ enum Form {
     Date,
     Count,
     Guid,
-    Object(&'static [(&'static str, Form)]),
+    Object(&'static [Name], &'static [Form]),
 }
 
-const CONTACT: &[(&str, Form)] = &[("name", Form::Text), ("email", Form::Text), ("phoneNumber", Form::Text)];
+static CONTACT_NAMES: [Name; 3] = Name::all(["name", "email", "phoneNumber"]);
+static CONTACT_FORMS: [Form; 3] = [Form::Text, Form::Text, Form::Text];
 
-const COMPANY: &[(&str, Form)] = &[
-    ("name", Form::Text),
-    ("address", Form::Text),
-    ("city", Form::Text),
-    ("stateProvince", Form::Text),
-    ("postalCode", Form::Text),
-    ("country", Form::Text),
-    ("website", Form::Text),
-];
+static COMPANY_NAMES: [Name; 7] =
+    Name::all(["name", "address", "city", "stateProvince", "postalCode", "country", "website"]);
+static COMPANY_FORMS: [Form; 7] = [Form::Text, Form::Text, Form::Text, Form::Text, Form::Text, Form::Text, Form::Text];
 
 /// The members that `service.updated` may set.
-const SERVICE: &[(&str, Form)] = &[
-    ("name", Form::Text),
-    ("status", Form::Status),
-    ("serviceCode", Form::Text),
-    ("referenceId", Form::Text),
-    ("primaryDomain", Form::Text),
-    ("createdOn", Form::Date),
-    ("trialEndDate", Form::Date),
-    ("effectiveDate", Form::Date),
-    ("initialTerm", Form::Count),
-    ("collectionGuid", Form::Guid),
-    ("collectionName", Form::Text),
-    ("clientGuid", Form::Guid),
-    ("resellerGuid", Form::Guid),
-    ("resellerName", Form::Text),
-    ("partnerGuid", Form::Guid),
-    ("partnerName", Form::Text),
-    ("contact", Form::Object(CONTACT)),
-    ("company", Form::Object(COMPANY)),
+static SERVICE_NAMES: [Name; 18] = Name::all([
+    "name",
+    "status",
+    "serviceCode",
+    "referenceId",
+    "primaryDomain",
+    "createdOn",
+    "trialEndDate",
+    "effectiveDate",
+    "initialTerm",
+    "collectionGuid",
+    "collectionName",
+    "clientGuid",
+    "resellerGuid",
+    "resellerName",
+    "partnerGuid",
+    "partnerName",
+    "contact",
+    "company",
+]);
+static SERVICE_FORMS: [Form; 18] = [
+    Form::Text,
+    Form::Status,
+    Form::Text,
+    Form::Text,
+    Form::Text,
+    Form::Date,
+    Form::Date,
+    Form::Date,
+    Form::Count,
+    Form::Guid,
+    Form::Text,
+    Form::Guid,
+    Form::Guid,
+    Form::Text,
+    Form::Guid,
+    Form::Text,
+    Form::Object(&CONTACT_NAMES, &CONTACT_FORMS),
+    Form::Object(&COMPANY_NAMES, &COMPANY_FORMS),
 ];
 
-pub(super) fn decode(json: &mut Json<'_>) -> Result<Patch, Rejection> {
-    Ok(Patch::from_members(&members(json, SERVICE)?))
+pub(super) fn decode(json: &mut Json<'_>) -> Result<Patch, Refusal> {
+    Ok(Patch::from_members(&members(json, &SERVICE_NAMES, &SERVICE_FORMS)?))
 }
 
-fn members(json: &mut Json<'_>, known: &[(&str, Form)]) -> Result<Map<String, Value>, Rejection> {
+fn members(json: &mut Json<'_>, names: &[Name], forms: &[Form]) -> Result<Map<String, Value>, Refusal> {
     let mut members = Map::new();
-    json.object(|json, name| {
-        let Some((_, form)) = known.iter().find(|(known, _)| *known == name) else {
-            return Ok(json.skip()?);
-        };
+    json.object(names, &mut Order::default(), |json, index| {
+        let name = names[index].text;
         if members.contains_key(name) {
             return Err(Rejection::data(name, "given twice"));
         }
-        let value = value(json, name, *form)?;
+        let value = value(json, name, forms[index])?;
         members.insert(name.to_owned(), value);
         Ok(())
     })?;
     Ok(members)
 }
 
-fn value(json: &mut Json<'_>, name: &str, form: Form) -> Result<Value, Rejection> {
+fn value(json: &mut Json<'_>, name: &str, form: Form) -> Result<Value, Refusal> {
     if json.peek() == Some(b'n') {
         json.literal()?;
         return Ok(Value::Null);
@@ -88,7 +101,7 @@ fn value(json: &mut Json<'_>, name: &str, form: Form) -> Result<Value, Rejection
             }
             text.into()
         }
-        Form::Object(known) if json.peek() == Some(b'{') => members(json, known)?.into(),
-        Form::Object(_) => return Err(Rejection::data(name, "expected an object")),
+        Form::Object(names, forms) if json.peek() == Some(b'{') => members(json, names, forms)?.into(),
+        Form::Object(..) => return Err(Rejection::data(name, "expected an object")),
     })
 }

@@ -3,8 +3,17 @@
 //!
 //! Beyond the grammar it refuses lone surrogates and nesting deeper than [`MAX_DEPTH`] (`spec/events.md`, Envelope).
 
+mod names;
+mod words;
+
 use std::borrow::Cow;
 use std::fmt;
+
+use uuid::Uuid;
+
+pub use names::{Name, Order};
+
+use crate::model::parse_hyphenated_guid;
 
 /// How deep arrays and objects may nest.
 pub const MAX_DEPTH: u32 = 128;
@@ -23,23 +32,39 @@ impl fmt::Display for JsonError {
     }
 }
 
-/// A position in a text; each method reads one thing there and moves behind it.
+/// A position in a line; each method reads one thing there and moves behind it.
 #[derive(Clone)]
 pub struct Json<'a> {
-    text: &'a str,
+    line: &'a str,
+    /// The line and what stands behind it, so that a wide look at the line's last bytes needs no care. Whatever is found there
+    /// is taken only where it ends within the line. A window that is too short costs time only.
+    window: &'a [u8],
     at: usize,
     depth: u32,
 }
 
 impl<'a> Json<'a> {
     #[must_use]
-    pub fn new(text: &'a str) -> Self {
-        Self { text, at: 0, depth: 0 }
+    pub fn new(line: &'a str, window: &'a [u8]) -> Self {
+        Self { line, window, at: 0, depth: 0 }
     }
 
     /// The first byte of the next value, white space skipped; `None` at the end.
+    #[inline]
     pub fn peek(&mut self) -> Option<u8> {
-        let bytes = self.text.as_bytes();
+        let bytes = self.line.as_bytes();
+        let mut next = bytes.get(self.at).copied();
+        // Most texts have none or one.
+        if next == Some(b' ') {
+            self.at += 1;
+            next = bytes.get(self.at).copied();
+        }
+        if next.is_some_and(|byte| byte <= b' ') { self.peek_behind_space() } else { next }
+    }
+
+    #[inline(never)]
+    fn peek_behind_space(&mut self) -> Option<u8> {
+        let bytes = self.line.as_bytes();
         while let Some(byte) = bytes.get(self.at) {
             if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
                 return Some(*byte);
@@ -54,32 +79,72 @@ impl<'a> Json<'a> {
         if self.peek().is_some() { Err(self.error("something stands behind the value")) } else { Ok(()) }
     }
 
-    /// Reads an object; `member` is called at each value and must move behind it.
+    /// Reads an object of which these names are known: `member` is called at the value of each, with the name's index, and must
+    /// move behind it. Other members are skipped.
+    #[inline]
     pub fn object<E: From<JsonError>>(
         &mut self,
-        mut member: impl FnMut(&mut Self, &str) -> Result<(), E>,
+        names: &[Name],
+        order: &mut Order,
+        mut member: impl FnMut(&mut Self, usize) -> Result<(), E>,
     ) -> Result<(), E> {
         self.open(b'{')?;
         if self.close(b'}') {
             return Ok(());
         }
+        let mut place = 0;
         loop {
-            if self.peek() != Some(b'"') {
-                return Err(self.error("expected a member's name").into());
+            if let Some(index) = self.known_name(names, order, place)? {
+                member(self, index)?;
+                place = index + 1;
+            } else {
+                self.skip()?;
             }
-            let name = self.string()?;
-            if self.peek() != Some(b':') {
-                return Err(self.error("expected ':'").into());
-            }
-            self.at += 1;
-            member(self, &name)?;
             if !self.comma(b'}')? {
                 return Ok(());
             }
         }
     }
 
+    /// Reads a member's name and the colon, and tells which of the known names it is.
+    #[inline]
+    fn known_name(&mut self, names: &[Name], order: &mut Order, place: usize) -> Result<Option<usize>, JsonError> {
+        self.peek();
+        if let Some(ahead) = self.ahead() {
+            let guess = order.guess(place);
+            if let Some(name) = names.get(guess)
+                && name.leads(ahead)
+                && self.pass(name.lead_length())
+            {
+                return Ok(Some(guess));
+            }
+            if let Some(index) = names.iter().position(|name| name.leads(ahead))
+                && self.pass(names[index].lead_length())
+            {
+                order.learn(place, index);
+                return Ok(Some(index));
+            }
+        }
+        let name = self.name()?;
+        Ok(names.iter().position(|known| known.text == name))
+    }
+
+    /// Reads a member's name and the colon, however they are spelt.
+    #[inline(never)]
+    fn name(&mut self) -> Result<Cow<'a, str>, JsonError> {
+        if self.peek() != Some(b'"') {
+            return Err(self.error("expected a member's name"));
+        }
+        let name = self.string()?;
+        if self.peek() != Some(b':') {
+            return Err(self.error("expected ':'"));
+        }
+        self.at += 1;
+        Ok(name)
+    }
+
     /// Reads an array; `item` is called at each value and must move behind it.
+    #[inline]
     pub fn array<E: From<JsonError>>(&mut self, mut item: impl FnMut(&mut Self) -> Result<(), E>) -> Result<(), E> {
         self.open(b'[')?;
         if self.close(b']') {
@@ -94,22 +159,74 @@ impl<'a> Json<'a> {
     }
 
     /// Reads a string, which must be next.
+    #[inline]
     pub fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
         let start = self.open_string()?;
         if self.run_of_plain() == Some(b'"') {
-            let plain = &self.text[start..self.at];
+            let plain = &self.line[start..self.at];
             self.at += 1;
             return Ok(Cow::Borrowed(plain));
         }
+        self.escaped_string(start)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn escaped_string(&mut self, start: usize) -> Result<Cow<'a, str>, JsonError> {
         let mut unescaped = String::with_capacity(self.at - start + 16);
         self.rest_of_string(start, Some(&mut unescaped))?;
         Ok(Cow::Owned(unescaped))
     }
 
+    /// Reads this very string if it is next, spelt without escapes; otherwise reads nothing. It has no character that JSON
+    /// must escape.
+    #[inline]
+    pub fn this_string(&mut self, expected: &str) -> Option<&'a str> {
+        let start = self.at + 1;
+        let end = start + expected.len();
+        let bytes = self.line.as_bytes();
+        let is_next =
+            bytes.get(end) == Some(&b'"') && bytes[self.at] == b'"' && bytes[start..end] == *expected.as_bytes();
+        if !is_next {
+            return None;
+        }
+        self.at = end + 1;
+        Some(&self.line[start..end])
+    }
+
+    /// Reads a string of a GUID's 36 digits and hyphens if it is next; otherwise reads nothing.
+    #[inline]
+    pub fn hyphenated_guid(&mut self) -> Option<Uuid> {
+        let [b'"', spelt @ .., b'"'] = self.ahead::<38>()? else { return None };
+        let guid = parse_hyphenated_guid(spelt)?;
+        self.pass(38).then_some(guid)
+    }
+
+    /// Reads an integer of at most 15 digits, and no sign, if it is next; otherwise reads nothing.
+    #[inline]
+    pub fn plain_integer(&mut self) -> Option<u64> {
+        let bytes = self.line.as_bytes();
+        let (mut integer, mut end) = (0, self.at);
+        while let Some(digit) = bytes.get(end).filter(|byte| byte.is_ascii_digit()) {
+            integer = integer * 10 + u64::from(digit - b'0');
+            end += 1;
+            if end - self.at > 15 {
+                return None;
+            }
+        }
+        let leads_with_zero = bytes.get(self.at) == Some(&b'0') && end - self.at > 1;
+        let goes_on = matches!(bytes.get(end), Some(b'.' | b'e' | b'E'));
+        if end == self.at || leads_with_zero || goes_on {
+            return None;
+        }
+        self.at = end;
+        Some(integer)
+    }
+
     /// Reads a number, which must be next, as it is spelt.
     pub fn number(&mut self) -> Result<&'a str, JsonError> {
         let start = self.at;
-        let bytes = self.text.as_bytes();
+        let bytes = self.line.as_bytes();
         let next = |at: usize| bytes.get(at).copied();
         if next(self.at) == Some(b'-') {
             self.at += 1;
@@ -130,13 +247,13 @@ impl<'a> Json<'a> {
             }
             self.digits()?;
         }
-        Ok(&self.text[start..self.at])
+        Ok(&self.line[start..self.at])
     }
 
     /// Reads `true`, `false` or `null`, which must be next: `None` for `null`.
     pub fn literal(&mut self) -> Result<Option<bool>, JsonError> {
         for (word, value) in [("true", Some(true)), ("false", Some(false)), ("null", None)] {
-            if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+            if self.line.as_bytes()[self.at..].starts_with(word.as_bytes()) {
                 self.at += word.len();
                 return Ok(value);
             }
@@ -151,7 +268,7 @@ impl<'a> Json<'a> {
                 let start = self.open_string()?;
                 self.rest_of_string(start, None)
             }
-            Some(b'{') => self.object(|json, _| json.skip()),
+            Some(b'{') => self.object(&[], &mut Order::default(), |json, _| json.skip()),
             Some(b'[') => self.array(Self::skip),
             Some(b't' | b'f' | b'n') => self.literal().map(|_| ()),
             Some(_) => self.number().map(|_| ()),
@@ -159,10 +276,26 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// The next bytes, if so many are in the window; some may stand behind the line.
+    #[inline]
+    fn ahead<const LENGTH: usize>(&self) -> Option<&'a [u8; LENGTH]> {
+        self.window.get(self.at..)?.first_chunk()
+    }
+
+    /// Moves on within the line; false where it ends before.
+    #[inline]
+    fn pass(&mut self, length: usize) -> bool {
+        let within = self.at + length <= self.line.len();
+        self.at += if within { length } else { 0 };
+        within
+    }
+
+    #[cold]
     fn error(&self, problem: &'static str) -> JsonError {
         JsonError { at: self.at, problem }
     }
 
+    #[inline]
     fn open(&mut self, bracket: u8) -> Result<(), JsonError> {
         if self.peek() != Some(bracket) {
             return Err(self.error("expected an object or array"));
@@ -175,6 +308,7 @@ impl<'a> Json<'a> {
         Ok(())
     }
 
+    #[inline]
     fn close(&mut self, bracket: u8) -> bool {
         let closes = self.peek() == Some(bracket);
         if closes {
@@ -185,28 +319,31 @@ impl<'a> Json<'a> {
     }
 
     /// Whether a comma, and so another item, follows; false where the bracket does.
+    #[inline]
     fn comma(&mut self, bracket: u8) -> Result<bool, JsonError> {
-        if self.close(bracket) {
-            return Ok(false);
+        match self.peek() {
+            Some(b',') => {
+                self.at += 1;
+                Ok(true)
+            }
+            Some(byte) if byte == bracket => {
+                self.at += 1;
+                self.depth -= 1;
+                Ok(false)
+            }
+            Some(_) => Err(self.error("expected ',' or the closing bracket")),
+            None => Err(self.error("the line ends within a value")),
         }
-        if self.peek() != Some(b',') {
-            return Err(self.error(if self.at == self.text.len() {
-                "the line ends within a value"
-            } else {
-                "expected ',' or the closing bracket"
-            }));
-        }
-        self.at += 1;
-        Ok(true)
     }
 
     fn digits(&mut self) -> Result<(), JsonError> {
-        let bytes = &self.text.as_bytes()[self.at..];
+        let bytes = &self.line.as_bytes()[self.at..];
         let count = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
         self.at += count;
         if count == 0 { Err(self.error("expected a digit")) } else { Ok(()) }
     }
 
+    #[inline]
     fn open_string(&mut self) -> Result<usize, JsonError> {
         if self.peek() != Some(b'"') {
             return Err(self.error("expected a string"));
@@ -215,23 +352,18 @@ impl<'a> Json<'a> {
         Ok(self.at)
     }
 
-    /// Moves to the next quote, backslash or control character, eight bytes at a time, and tells it.
+    /// Moves to the next quote, backslash or control character, and tells it.
+    #[inline]
     fn run_of_plain(&mut self) -> Option<u8> {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const HIGH: u64 = 0x8080_8080_8080_8080;
-        let zero_byte = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-        let bytes = self.text.as_bytes();
-        while let Some(chunk) = bytes[self.at..].first_chunk::<8>() {
-            let word = u64::from_le_bytes(*chunk);
-            let below_space = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-            let found =
-                zero_byte(word ^ (ONES * u64::from(b'"'))) | zero_byte(word ^ (ONES * u64::from(b'\\'))) | below_space;
-            if found != 0 {
-                self.at += (found.trailing_zeros() / 8) as usize;
-                return Some(bytes[self.at]);
+        let bytes = self.line.as_bytes();
+        while let Some(ahead) = self.ahead() {
+            if let Some(place) = words::first_special(*ahead) {
+                self.at = bytes.len().min(self.at + place);
+                return bytes.get(self.at).copied();
             }
             self.at += 8;
         }
+        self.at = bytes.len().min(self.at);
         while let Some(byte) = bytes.get(self.at) {
             if matches!(byte, b'"' | b'\\' | 0..0x20) {
                 return Some(*byte);
@@ -246,7 +378,7 @@ impl<'a> Json<'a> {
         loop {
             let special = self.run_of_plain();
             if let Some(unescaped) = unescaped.as_deref_mut() {
-                unescaped.push_str(&self.text[kept_to..self.at]);
+                unescaped.push_str(&self.line[kept_to..self.at]);
             }
             match special {
                 Some(b'"') => {
@@ -267,7 +399,7 @@ impl<'a> Json<'a> {
     }
 
     fn escape(&mut self) -> Result<char, JsonError> {
-        let letter = self.text.as_bytes().get(self.at + 1).copied();
+        let letter = self.line.as_bytes().get(self.at + 1).copied();
         let character = match letter {
             Some(b'u') => return self.unicode_escape(),
             Some(plain @ (b'"' | b'\\' | b'/')) => char::from(plain),
@@ -302,7 +434,7 @@ impl<'a> Json<'a> {
     /// The four hex digits of the `\uXXXX` that must stand at `at`.
     fn hex4(&self, at: usize) -> Result<u32, JsonError> {
         let bad = || JsonError { at, problem: "expected \\u and four hex digits" };
-        match self.text.as_bytes().get(at..at + 6) {
+        match self.line.as_bytes().get(at..at + 6) {
             Some([b'\\', b'u', digits @ ..]) => {
                 digits.iter().try_fold(0, |code, byte| Ok(code * 16 + char::from(*byte).to_digit(16).ok_or_else(bad)?))
             }
@@ -312,142 +444,4 @@ impl<'a> Json<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::Value;
-
-    use super::*;
-
-    fn accepts(text: &str) -> bool {
-        let mut json = Json::new(text);
-        json.skip().and_then(|()| json.finish()).is_ok()
-    }
-
-    /// Builds a value with every reading method, to hold against `serde_json`'s.
-    fn value(json: &mut Json<'_>) -> Result<Value, JsonError> {
-        Ok(match json.peek() {
-            Some(b'"') => Value::String(json.string()?.into_owned()),
-            Some(b'{') => {
-                let mut members = serde_json::Map::new();
-                json.object(|json, name| {
-                    members.insert(name.to_owned(), value(json)?);
-                    Ok::<_, JsonError>(())
-                })?;
-                Value::Object(members)
-            }
-            Some(b'[') => {
-                let mut items = Vec::new();
-                json.array(|json| {
-                    items.push(value(json)?);
-                    Ok::<_, JsonError>(())
-                })?;
-                Value::Array(items)
-            }
-            Some(b't' | b'f' | b'n') => json.literal()?.map_or(Value::Null, Value::Bool),
-            _ => serde_json::from_str(json.number()?).expect("a number of JSON's grammar"),
-        })
-    }
-
-    fn read(text: &str) -> Option<Value> {
-        let mut json = Json::new(text);
-        let value = value(&mut json).ok()?;
-        json.finish().ok()?;
-        Some(value)
-    }
-
-    #[test]
-    fn nesting_is_allowed_128_deep() {
-        let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
-        assert!(accepts(&nested(128)));
-        assert!(!accepts(&nested(129)));
-    }
-
-    #[test]
-    fn numbers_that_nobody_reads_may_have_any_size() {
-        for text in ["100e901", "-1e-9999", "1234567890123456789000e901"] {
-            assert!(accepts(text), "{text}");
-        }
-        for text in ["1e", "1e+", ".5", "-", "1.e5"] {
-            assert!(!accepts(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn surrogates_must_come_in_pairs() {
-        assert_eq!(read(r#""\ud83d\uDE00""#), Some("😀".into()));
-        for text in [r#""\ud83d""#, r#""\ude00""#, r#""\ud83d\u0041""#, r#""\ud83dxxxxxx""#, r#""\ud8""#, r#""\u+123""#]
-        {
-            assert!(!accepts(text), "{text}");
-        }
-    }
-
-    /// Pieces that are likely to meet each other in odd ways.
-    fn soup() -> impl Strategy<Value = String> {
-        let pieces = [
-            "{",
-            "}",
-            "[",
-            "]",
-            ",",
-            ":",
-            "\"",
-            "\\",
-            "\\u",
-            "00e9",
-            "\\n",
-            "\\ud83d",
-            "\\ude00",
-            "1",
-            "0",
-            "-",
-            ".",
-            "e",
-            "E5",
-            "+",
-            "true",
-            "false",
-            "null",
-            "nul",
-            " ",
-            "\t",
-            "\r",
-            "\n",
-            "\"a\"",
-            "\"id\":",
-            "é",
-            "\u{7f}",
-            "\u{1}",
-            "1.5",
-            "-0",
-            "01",
-            "12345678901234567890",
-            "\"abcdefghij\"",
-            "[]",
-            "{}",
-            "\u{2028}",
-            "/",
-            "\\/",
-        ];
-        prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..12).prop_map(|pieces| pieces.concat())
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4_000))]
-
-        #[test]
-        fn accepts_what_serde_json_accepts_and_reads_the_same(text in soup()) {
-            let theirs = serde_json::from_str::<Value>(&text);
-            // The grammar has numbers of any size; `serde_json` has those of an `f64`, and stops at others.
-            let too_large = theirs.as_ref().is_err_and(|error| error.to_string().starts_with("number out of range"));
-            prop_assume!(!too_large);
-            prop_assert_eq!(accepts(&text), theirs.is_ok(), "{}", text);
-            prop_assert_eq!(read(&text), theirs.ok());
-        }
-
-        #[test]
-        fn reads_every_string_that_serde_json_writes(text in any::<String>()) {
-            let written = serde_json::to_string(&text).unwrap();
-            prop_assert_eq!(read(&written), Some(Value::String(text)));
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,81 @@
+//! Decoding the lines of one text, with what the lines before taught.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use uuid::Uuid;
+
+use super::json::{Json, Order};
+use super::{Decoder, Refusal, envelope};
+use crate::model::{Attachment, Event, EventData, EventType, Instant, LastDate};
+
+/// What lines before taught, and what they left to be used again. It makes decoding quicker and changes no result.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub envelope: Order,
+    /// By type.
+    pub data: [Order; EventType::ALL.len()],
+    pub attachment: Order,
+    pub date: LastDate,
+    pub guids: Vec<Uuid>,
+    pub attachments: Vec<Attachment>,
+}
+
+/// Decodes lines of one text.
+#[derive(Debug)]
+pub struct LineDecoder<'d, 'a> {
+    decoder: &'d Decoder,
+    text: &'a str,
+    memory: Memory,
+    event: Event<'a>,
+}
+
+impl<'d, 'a> LineDecoder<'d, 'a> {
+    pub(super) fn new(decoder: &'d Decoder, text: &'a str) -> Self {
+        let event = Event {
+            service: Uuid::nil(),
+            time: Instant::from_nanos(0),
+            // Like that of any event before, it is valid: a line with the same source needs no look at it.
+            source: Cow::Borrowed("/"),
+            id: Cow::Borrowed(""),
+            event_type: EventType::MessageSent,
+            data: EventData::default(),
+        };
+        Self { decoder, text, memory: Memory::default(), event }
+    }
+
+    /// Decodes and validates the line that stands there in the text, without its line ending.
+    ///
+    /// # Errors
+    /// The reason for which the line is rejected; it concerns this line alone.
+    ///
+    /// # Panics
+    /// When there is no such range of the text.
+    #[inline]
+    pub fn decode(&mut self, line: Range<usize>) -> Result<&Event<'a>, Refusal> {
+        self.clear();
+        let json = Json::new(&self.text[line.clone()], &self.text.as_bytes()[line.start..]);
+        envelope::decode(self.decoder, json, &mut self.event, &mut self.memory)?;
+        Ok(&self.event)
+    }
+
+    /// Decodes the whole text as one line.
+    pub(super) fn decode_alone(mut self) -> Result<Event<'a>, Refusal> {
+        self.decode(0..self.text.len())?;
+        Ok(self.event)
+    }
+
+    /// Forgets the last event but for its source, and keeps its buffers.
+    fn clear(&mut self) {
+        let data = &mut self.event.data;
+        if let Some(mut guids) = data.recipient_user_guids.take() {
+            guids.clear();
+            self.memory.guids = guids;
+        }
+        if let Some(mut attachments) = data.attachments.take() {
+            attachments.clear();
+            self.memory.attachments = attachments;
+        }
+        *data = EventData::default();
+    }
+}
