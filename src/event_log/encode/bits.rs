@@ -62,7 +62,7 @@ pub(super) fn push_hybrid<T: Copy + Eq + Into<u64>>(out: &mut Vec<u8>, values: &
 }
 
 /// A run of one value.
-pub(super) fn push_run<T: Into<u64>>(out: &mut Vec<u8>, value: T, count: usize, width: u32) {
+fn push_run<T: Into<u64>>(out: &mut Vec<u8>, value: T, count: usize, width: u32) {
     push_varint(out, (count as u64) << 1);
     out.extend_from_slice(&value.into().to_le_bytes()[..width.div_ceil(8) as usize]);
 }

@@ -11,7 +11,7 @@ use parquet::schema::types::ColumnDescPtr;
 use zstd::bulk::Compressor;
 
 use super::bits::{push_deltas, push_flags, push_indices, width_of};
-use super::page::{Levels, Pages};
+use super::page::{Bounds, Levels, Pages};
 
 /// A column that is being filled, page by page.
 pub(in crate::event_log) trait Column {
@@ -64,7 +64,7 @@ pub(in crate::event_log) struct DictionaryColumn {
     known: HashMap<Box<[u8]>, u32, FixedState>,
     last: u32,
     /// The least and greatest GUID of the page.
-    bounds: Option<(Vec<u8>, Vec<u8>)>,
+    bounds: Option<Bounds>,
     kind: Entries,
 }
 

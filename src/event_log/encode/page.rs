@@ -12,7 +12,7 @@ use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 use zstd::bulk::Compressor;
 
-use super::bits::{push_hybrid, push_run, width_of};
+use super::bits::{push_hybrid, width_of};
 
 /// Definition and repetition levels of the page that is being filled: which rows have a value, and where lists begin.
 /// Rows without a value are made up for when one with a value comes, and at the page's end.
@@ -83,9 +83,8 @@ impl Pages {
     ) -> Result<()> {
         let (content, values) = self.content(rows, push_values);
         let uncompressed = content.len();
-        let stored = if self.is_compressed { compressor.compress(&content)? } else { content };
         let page = Page::DataPage {
-            buf: stored.into(),
+            buf: self.stored(content, compressor)?,
             num_values: count(values),
             encoding: self.encoding,
             def_level_encoding: Encoding::RLE,
@@ -105,25 +104,23 @@ impl Pages {
             push_values(&mut content);
             return (content, rows);
         }
-        if levels.rows == 0 {
-            if self.descriptor.max_rep_level() > 0 {
-                push_sized(&mut content, |content| push_run(content, 0_u8, rows, 1));
-            }
-            push_sized(&mut content, |content| push_run(content, 0_u8, rows, width_of(greatest)));
-        } else {
-            levels.skip_to(rows);
-            if self.descriptor.max_rep_level() > 0 {
-                levels.repetition.resize(levels.definition.len(), 0);
-                push_sized(&mut content, |content| push_hybrid(content, &levels.repetition, 1));
-            }
-            push_sized(&mut content, |content| push_hybrid(content, &levels.definition, width_of(greatest)));
+        levels.skip_to(rows);
+        let values = levels.definition.len();
+        if self.descriptor.max_rep_level() > 0 {
+            levels.repetition.resize(values, 0);
+            push_sized(&mut content, |content| push_hybrid(content, &levels.repetition, 1));
         }
-        let values = levels.definition.len().max(rows);
+        push_sized(&mut content, |content| push_hybrid(content, &levels.definition, width_of(greatest)));
         levels.definition.clear();
         levels.repetition.clear();
         levels.rows = 0;
         push_values(&mut content);
         (content, values)
+    }
+
+    /// A page's content as it lies in the file.
+    fn stored(&self, content: Vec<u8>, compressor: &mut Compressor<'static>) -> Result<Bytes> {
+        Ok(if self.is_compressed { compressor.compress(&content)?.into() } else { content.into() })
     }
 
     /// The column chunk of all pages, as it lies in the file, and what the footer says of it.
@@ -139,9 +136,8 @@ impl Pages {
         let dictionary_at = dictionary.as_ref().map(|_| 0);
         if let Some((content, entries)) = dictionary {
             let plain = content.len();
-            let stored = if self.is_compressed { compressor.compress(&content)? } else { content };
             let page = Page::DictionaryPage {
-                buf: stored.into(),
+                buf: self.stored(content, compressor)?,
                 num_values: count(entries),
                 encoding: Encoding::PLAIN,
                 is_sorted: false,

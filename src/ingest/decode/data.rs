@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use super::envelope::GUID_EXPECTED;
+use super::envelope::{GUID_EXPECTED, MAX_IDENTIFIER_BYTES};
 use super::json::{Json, Name, Order};
 use super::lines::Memory;
 use super::{Reason, Refusal, Rejection, service_patch};
@@ -167,7 +167,7 @@ fn read_odd_guid(json: &mut Json<'_>, name: &str) -> Result<Uuid, Refusal> {
 
 fn read_identifier<'a>(json: &mut Json<'a>, name: &str) -> Result<Cow<'a, str>, Refusal> {
     let identifier = read_text(json, name)?;
-    if identifier.is_empty() || identifier.len() > 256 {
+    if identifier.is_empty() || identifier.len() > MAX_IDENTIFIER_BYTES {
         return Err(Rejection::data(name, "expected 1 to 256 bytes"));
     }
     Ok(identifier)

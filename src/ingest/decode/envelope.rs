@@ -7,7 +7,7 @@ use super::lines::Memory;
 use super::{Decoder, Reason, Refusal, Rejection, data};
 use crate::model::{Event, EventType, Instant, LastDate, parse_guid};
 
-const MAX_IDENTIFIER_BYTES: usize = 256;
+pub(super) const MAX_IDENTIFIER_BYTES: usize = 256;
 
 /// The attributes that the envelope must have, in the order of the bits that tell which were seen; and behind them one that
 /// is ignored like any other, but comes with most events.
