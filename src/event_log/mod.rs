@@ -5,6 +5,7 @@
 //! the catalog doesn't know is not part of the log.
 
 mod columns;
+mod decode;
 mod dir;
 mod encode;
 mod packed;
@@ -20,11 +21,12 @@ use std::path::PathBuf;
 use thiserror::Error;
 use uuid::Uuid;
 
+pub use decode::{Block, BlockReader, Id, ServiceRun};
 pub use dir::EventLogDir;
 pub use packed::PackedEvents;
 pub use reader::{OpenSegment, SegmentReader};
-pub use rows::{Column, EventRows};
-pub use schema::{Columns, schema};
+pub use rows::EventRows;
+pub use schema::schema;
 pub use writer::{prepare, write};
 
 use crate::model::Day;

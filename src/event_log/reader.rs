@@ -1,39 +1,41 @@
-//! Reading segments back, after checking that they are what was written.
+//! Opening segments, after checking that they are what was written, and reading single rows whole.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt as _;
+use std::collections::VecDeque;
+use std::fs;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
 };
-use parquet::errors::Result as ParquetResult;
-use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy};
+use parquet::file::serialized_reader::SerializedPageReader;
 use uuid::Uuid;
 
-use super::schema::{Columns, schema};
-use super::{EventLogDir, EventLogError, Segment, SegmentPartition};
+use super::decode::{Corrupt, GroupPages, PageError, PageRows, leaf};
+use super::schema::schema;
+use super::{EventLogDir, EventLogError, Segment};
 
-const ROWS_PER_BATCH: usize = 16_384;
+const ROWS_PER_BATCH: usize = 4_096;
 
-/// So many segments stay open; past that all are closed, to bound file handles and what is held of their footers.
-const MAX_OPEN: usize = 64;
+/// Segments stay in memory for later readers, but so many bytes at the most: a backlog of many thin days shares one.
+const BYTES_OPEN: usize = 48 << 20;
 
 /// Opens segments, and checks each against its hash once for as long as it stays open.
 pub struct SegmentReader {
     dir: EventLogDir,
-    open: Mutex<HashMap<Uuid, Arc<OpenSegment>>>,
+    /// In order of opening.
+    open: Mutex<VecDeque<(Uuid, Arc<OpenSegment>)>>,
 }
 
 /// A segment whose content was found to be what the catalog says.
 pub struct OpenSegment {
     path: PathBuf,
-    file: PositionedFile,
+    content: Arc<Bytes>,
     metadata: ArrowReaderMetadata,
 }
 
@@ -43,67 +45,50 @@ impl SegmentReader {
         Self { dir, open: Mutex::default() }
     }
 
-    /// Opens a segment, which stays open for later readers.
+    /// Opens a segment. One that holds several days stays open for later readers.
     ///
     /// # Errors
     /// When the file can't be read, or its hash is not the catalog's.
-    pub fn open(&self, segment: &Segment) -> Result<Arc<OpenSegment>, EventLogError> {
-        if let Some(open) = self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&segment.id) {
-            return Ok(open.clone());
+    pub fn open(&self, segment: &Segment, has_other_days: bool) -> Result<Arc<OpenSegment>, EventLogError> {
+        let of_id = |(id, open): &(Uuid, Arc<OpenSegment>)| (*id == segment.id).then(|| open.clone());
+        if let Some(open) = self.open.lock().unwrap_or_else(PoisonError::into_inner).iter().find_map(of_id) {
+            return Ok(open);
         }
         let open = Arc::new(OpenSegment::open(self.dir.path_of(&segment.path), &segment.hash)?);
-        let mut all = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= MAX_OPEN {
-            all.clear();
+        if has_other_days {
+            let mut all = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            all.push_back((segment.id, open.clone()));
+            while all.len() > 1 && all.iter().map(|(_, open)| open.content.len()).sum::<usize>() > BYTES_OPEN {
+                all.pop_front();
+            }
         }
-        all.insert(segment.id, open.clone());
         Ok(open)
     }
 }
 
 impl OpenSegment {
     fn open(path: PathBuf, hash: &[u8; 32]) -> Result<Self, EventLogError> {
-        let file = File::open(&path).map_err(EventLogError::io("open", &path))?;
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(&file).map_err(EventLogError::io("read", &path))?;
-        if hasher.finalize().as_bytes() != hash {
+        let content = fs::read(&path).map_err(EventLogError::io("read", &path))?;
+        if blake3::hash(&content).as_bytes() != hash {
             return Err(EventLogError::Damaged { path, detail: "its hash is not the one in the catalog".to_owned() });
         }
-        let file = PositionedFile {
-            length: file.metadata().map_err(EventLogError::io("read", &path))?.len(),
-            file: Arc::new(file),
-        };
-        let options = ArrowReaderOptions::new().with_schema(schema());
-        let metadata = ArrowReaderMetadata::load(&file, options)
+        let content = Bytes::from(content);
+        let options = ArrowReaderOptions::new()
+            .with_schema(schema())
+            .with_column_index_policy(PageIndexPolicy::Skip)
+            .with_offset_index_policy(PageIndexPolicy::Required);
+        let metadata = ArrowReaderMetadata::load(&content, options)
             .map_err(|error| EventLogError::Damaged { path: path.clone(), detail: error.to_string() })?;
-        Ok(Self { path, file, metadata })
+        Ok(Self { path, content: Arc::new(content), metadata })
     }
 
-    /// Calls `take` with the rows of one day, in order, some thousands at a time.
-    ///
-    /// # Errors
-    /// When the segment can't be decoded, or what `take` returns.
-    pub fn read<E: From<EventLogError>>(
-        &self,
-        partition: SegmentPartition,
-        columns: Columns,
-        mut take: impl FnMut(&RecordBatch) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let selection = RowSelection::from(vec![
-            RowSelector::skip(index(partition.first_row)),
-            RowSelector::select(index(partition.rows)),
-        ]);
-        self.read_selection(selection, columns, &mut take)
-    }
-
-    /// Calls `take` with single rows, by their numbers within the segment, which must rise.
+    /// Calls `take` with single rows of all columns, by their numbers within the segment, which must rise.
     ///
     /// # Errors
     /// When the segment can't be decoded, or what `take` returns.
     pub fn read_rows<E: From<EventLogError>>(
         &self,
         rows: &[u64],
-        columns: Columns,
         mut take: impl FnMut(&RecordBatch) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut next = 0;
@@ -113,22 +98,13 @@ impl OpenSegment {
             selectors.push(RowSelector::select(1));
             next = row + 1;
         }
-        self.read_selection(RowSelection::from(selectors), columns, &mut take)
-    }
-
-    fn read_selection<E: From<EventLogError>>(
-        &self,
-        selection: RowSelection,
-        columns: Columns,
-        take: &mut impl FnMut(&RecordBatch) -> Result<(), E>,
-    ) -> Result<(), E> {
         let damaged = |detail: String| EventLogError::Damaged { path: self.path.clone(), detail };
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone());
-        let mask = columns.mask(builder.parquet_schema());
+        let builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata((*self.content).clone(), self.metadata.clone());
         let reader = builder
-            .with_projection(mask)
+            .with_projection(ProjectionMask::all())
             .with_batch_size(ROWS_PER_BATCH)
-            .with_row_selection(selection)
+            .with_row_selection(RowSelection::from(selectors))
             .build()
             .map_err(|error| damaged(error.to_string()))?;
         for batch in reader {
@@ -136,48 +112,53 @@ impl OpenSegment {
         }
         Ok(())
     }
-}
 
-/// A file that several threads read at once: each read names its position, for the position of a file is shared by its
-/// copies.
-#[derive(Clone)]
-struct PositionedFile {
-    file: Arc<File>,
-    length: u64,
-}
+    /// The pages that hold any of these rows, by row group. All columns are cut into pages at the same rows.
+    pub(super) fn pages_of(&self, rows: &Range<usize>) -> Vec<GroupPages> {
+        let metadata = self.metadata.metadata();
+        let mut of_rows = Vec::new();
+        let mut end = 0;
+        for (group, of_group) in metadata.row_groups().iter().enumerate() {
+            let start = end;
+            end += count(of_group.num_rows());
+            let offsets = metadata.page_index_for_row_group(group);
+            let locations = offsets.offset_index(leaf("time")).map_or(&[][..], |index| index.page_locations());
+            let starts = locations.iter().map(|page| start + count(page.first_row_index));
+            let ends = starts.clone().skip(1).chain([end]);
+            let mut pages = starts.zip(ends).enumerate().filter(|(_, (from, to))| *from < rows.end && *to > rows.start);
+            let Some((first, page)) = pages.next() else { continue };
+            let pages = std::iter::once(page).chain(pages.map(|(_, page)| page));
+            let pages = pages.map(|(from, to)| PageRows { rows: from..to }).collect();
+            of_rows.push(GroupPages { group, first, pages });
+        }
+        of_rows
+    }
 
-impl Length for PositionedFile {
-    fn len(&self) -> u64 {
-        self.length
+    /// The pages of one column of a row group.
+    pub(super) fn column_pages(
+        &self,
+        group: usize,
+        column: usize,
+    ) -> Result<(SerializedPageReader<Bytes>, &ColumnChunkMetaData), PageError> {
+        let metadata = self.metadata.metadata();
+        let of_group = metadata.row_group(group);
+        let chunk = of_group.column(column);
+        let offsets = metadata.page_index_for_row_group(group);
+        let locations = offsets.offset_index(column).ok_or(Corrupt("a column has no page index"))?;
+        let locations = Some(locations.page_locations().clone());
+        let reader = SerializedPageReader::new(self.content.clone(), chunk, count(of_group.num_rows()), locations)?;
+        Ok((reader, chunk))
+    }
+
+    /// Names the file in an error.
+    pub(super) fn checked<T>(&self, read: impl FnOnce() -> Result<T, PageError>) -> Result<T, EventLogError> {
+        read().map_err(|error| EventLogError::Damaged { path: self.path.clone(), detail: error.to_string() })
     }
 }
 
-impl ChunkReader for PositionedFile {
-    type T = io::BufReader<FileFrom>;
-
-    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
-        Ok(io::BufReader::new(FileFrom { file: self.file.clone(), position: start }))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
-        let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, start)?;
-        Ok(bytes.into())
-    }
-}
-
-/// The content of a file from a position on.
-struct FileFrom {
-    file: Arc<File>,
-    position: u64,
-}
-
-impl Read for FileFrom {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.position)?;
-        self.position += read as u64;
-        Ok(read)
-    }
+/// What the footer says of rows; the file's hash was checked.
+fn count(rows: i64) -> usize {
+    usize::try_from(rows).unwrap_or(0)
 }
 
 fn index(row: u64) -> usize {

@@ -13,36 +13,30 @@ use uuid::Uuid;
 use crate::model::{Attachment, Event, EventData, EventType, Feature, GroupType, Instant, Patch, VoidTarget};
 
 /// A column by its name, in whatever type it has; absent columns are a mistake in the program, not in the data.
-pub struct Column;
+struct Column;
 
 impl Column {
-    #[must_use]
-    pub fn guids<'a>(batch: &'a RecordBatch, name: &str) -> &'a FixedSizeBinaryArray {
+    fn guids<'a>(batch: &'a RecordBatch, name: &str) -> &'a FixedSizeBinaryArray {
         Self::of(batch, name).as_fixed_size_binary()
     }
 
-    #[must_use]
-    pub fn texts<'a>(batch: &'a RecordBatch, name: &str) -> &'a StringArray {
+    fn texts<'a>(batch: &'a RecordBatch, name: &str) -> &'a StringArray {
         Self::of(batch, name).as_string()
     }
 
-    #[must_use]
-    pub fn integers<'a>(batch: &'a RecordBatch, name: &str) -> &'a Int64Array {
+    fn integers<'a>(batch: &'a RecordBatch, name: &str) -> &'a Int64Array {
         Self::of(batch, name).as_primitive::<Int64Type>()
     }
 
-    #[must_use]
-    pub fn times<'a>(batch: &'a RecordBatch, name: &str) -> &'a TimestampNanosecondArray {
+    fn times<'a>(batch: &'a RecordBatch, name: &str) -> &'a TimestampNanosecondArray {
         Self::of(batch, name).as_primitive::<TimestampNanosecondType>()
     }
 
-    #[must_use]
-    pub fn flags<'a>(batch: &'a RecordBatch, name: &str) -> &'a BooleanArray {
+    fn flags<'a>(batch: &'a RecordBatch, name: &str) -> &'a BooleanArray {
         Self::of(batch, name).as_boolean()
     }
 
-    #[must_use]
-    pub fn lists<'a>(batch: &'a RecordBatch, name: &str) -> &'a ListArray {
+    fn lists<'a>(batch: &'a RecordBatch, name: &str) -> &'a ListArray {
         Self::of(batch, name).as_list()
     }
 

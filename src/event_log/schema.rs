@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow_schema::extension::Uuid as UuidExtension;
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
-use parquet::arrow::{ArrowSchemaConverter, ProjectionMask, add_encoded_arrow_schema_to_metadata};
+use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
 use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use parquet::schema::types::SchemaDescriptor;
 
@@ -76,47 +76,6 @@ fn fields() -> Vec<Field> {
         Field::new("line", DataType::Int64, false),
         Field::new("is_copy", DataType::Boolean, false),
     ]
-}
-
-/// Which columns a reader wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Columns {
-    /// What rollup folds.
-    Rollup,
-    /// All of them: what makes an event's content.
-    All,
-}
-
-impl Columns {
-    pub(super) fn mask(self, parquet: &SchemaDescriptor) -> ProjectionMask {
-        const ROLLUP: [&str; 15] = [
-            "service_guid",
-            "time",
-            "source",
-            "id_guid",
-            "id",
-            "type",
-            "user_guid",
-            "size_bytes",
-            "feature",
-            "quantity",
-            "group_type",
-            "service_patch",
-            "input",
-            "line",
-            "is_copy",
-        ];
-        match self {
-            Self::All => ProjectionMask::all(),
-            Self::Rollup => {
-                let wanted = |index: &usize| {
-                    let path = parquet.column(*index).path().string();
-                    ROLLUP.contains(&path.as_str()) || path.starts_with("attachments.") && path.ends_with(".size_bytes")
-                };
-                ProjectionMask::leaves(parquet, (0..parquet.num_columns()).filter(wanted))
-            }
-        }
-    }
 }
 
 /// The schema as Parquet has it.

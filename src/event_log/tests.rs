@@ -1,12 +1,13 @@
 //! What is written is what is read: by the parquet crate's reader, which knows nothing of how pages were filled.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use parquet::file::metadata::ParquetMetaDataReader;
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{Columns, EventLogDir, EventRows, PackedEvents, Segment, SegmentReader, prepare, write};
+use super::{Block, BlockReader, EventLogDir, EventLogError, EventRows, Id, OpenSegment, PackedEvents, Segment, SegmentReader, prepare, write};
 use crate::model::{Attachment, Event, EventData, EventType, Feature, GroupType, Instant, content};
 
 fn guid() -> impl Strategy<Value = Uuid> {
@@ -112,16 +113,76 @@ fn read(dir: EventLogDir, segments: &[Segment]) -> Vec<String> {
     let reader = SegmentReader::new(dir);
     let mut spelt_events = Vec::new();
     for segment in segments {
-        let open = reader.open(segment).unwrap();
+        let open = reader.open(segment, true).unwrap();
         for partition in &segment.partitions {
-            open.read::<super::EventLogError>(*partition, Columns::All, |batch| {
-                spelt_events.extend(EventRows::new(batch).iter().map(|event| spelt(&event)));
+            let rows: Vec<u64> = (partition.first_row..partition.first_row + partition.rows).collect();
+            let mut folded = Vec::new();
+            open.read_rows::<EventLogError>(&rows, |batch| {
+                for event in EventRows::new(batch).iter() {
+                    spelt_events.push(spelt(&event));
+                    folded.push(as_rollup_sees_it(&event));
+                }
                 Ok(())
             })
             .unwrap();
+            let first = usize::try_from(partition.first_row).unwrap();
+            assert_eq!(of_blocks(&open, first..first + rows.len()), folded);
+            let third = rows.len() / 3;
+            assert_eq!(of_blocks(&open, first + third..first + rows.len() - third), folded[third..rows.len() - third]);
         }
     }
     spelt_events
+}
+
+/// What rollup looks at of an event, as text.
+fn as_rollup_sees_it(event: &Event<'_>) -> String {
+    let data = &event.data;
+    let attachments = data.attachments.as_deref().unwrap_or_default();
+    let count = match event.event_type {
+        EventType::FeatureUsed => data.quantity.unwrap_or(1),
+        _ => attachments.len() as u64,
+    };
+    let bytes: i128 = attachments.iter().map(|attachment| attachment.size_bytes).chain(data.size_bytes).map(i128::from).sum();
+    let user = data.user_guid.filter(|_| event.event_type.changes_users()).unwrap_or_default();
+    format!(
+        "{} {} {} {} {:?} {user} {:?} {:?} {count} {bytes}",
+        event.service,
+        event.time.nanos(),
+        event.source,
+        event.id,
+        event.event_type,
+        data.group_type,
+        data.feature,
+    )
+}
+
+/// The same of a run of rows, as blocks have them.
+fn of_blocks(segment: &OpenSegment, rows: Range<usize>) -> Vec<String> {
+    let services = segment.service_runs(rows.clone()).unwrap();
+    let mut services = services.iter().flat_map(|run| run.rows.clone().map(|_| Uuid::from_u128(run.service)));
+    let mut reader = BlockReader::new(segment, rows);
+    let (mut sources, mut block, mut seen) = (Vec::new(), Block::default(), Vec::new());
+    while reader.next(&mut sources, &mut block).unwrap() {
+        for row in block.wanted.clone() {
+            let id = match block.ids[row] {
+                Id::Guid(guid) => Uuid::from_bytes(guid).hyphenated().to_string(),
+                Id::Text { start, length } => block.texts[start as usize..(start + length) as usize].to_owned(),
+            };
+            seen.push(format!(
+                "{} {} {} {id} {:?} {} {:?} {:?} {} {}",
+                services.next().unwrap(),
+                block.times[row],
+                sources[block.sources[row] as usize],
+                block.types[row],
+                Uuid::from_u128(block.users[row]),
+                block.groups[row],
+                block.features[row],
+                block.counts[row],
+                block.bytes[row],
+            ));
+        }
+    }
+    seen
 }
 
 fn assert_round_trip(events: &[Event<'_>]) {

@@ -10,7 +10,7 @@ use super::{Installation, Run};
 use crate::event_log::{EventLogError, SegmentReader};
 use crate::model::Day;
 use crate::rollup::{
-    FoldRules, PartitionFacts, PartitionTask, fold_partition, merge_months, merge_users, months_of, users_of,
+    FoldRules, Folder, PartitionFacts, PartitionTask, merge_months, merge_users, months_of, users_of,
 };
 use crate::store::{FactsCommit, Lease, ServiceRows};
 
@@ -19,7 +19,7 @@ const ROWS_TOGETHER: u64 = 1_000_000;
 /// And so many at the most, for a thin backlog has many days.
 const PARTITIONS_TOGETHER: usize = 512;
 /// Rows of a partition that lie in memory at once, over all threads.
-const ROWS_IN_MEMORY: u64 = 1 << 20;
+const ROWS_IN_MEMORY: usize = 1 << 20;
 /// Services whose rows are written in one commit.
 const SERVICES_TOGETHER: i64 = 512;
 
@@ -47,7 +47,13 @@ pub(super) async fn rollup_leased(
 ) -> anyhow::Result<RollupReport> {
     let (now, today) = (installation.now(), installation.today());
     installation.store.advance_states(lease, today, now).await?;
-    let reader = Arc::new(SegmentReader::new(installation.log.clone()));
+    let window = i64::try_from(installation.config.ingest.identity_window.as_nanos()).unwrap_or(i64::MAX);
+    let rules = FoldRules {
+        zone: installation.config.reporting.timezone,
+        identity_window: window,
+        rows_per_pass: ROWS_IN_MEMORY / installation.threads.current_num_threads(),
+    };
+    let folder = Arc::new(Folder::new(SegmentReader::new(installation.log.clone()), rules));
     let mut report = RollupReport::default();
     // A day whose segments can't be read stays dirty, and costs the others nothing.
     let mut unreadable: BTreeMap<Day, EventLogError> = BTreeMap::new();
@@ -60,9 +66,9 @@ pub(super) async fn rollup_leased(
             break;
         }
         let mut partitions = Vec::with_capacity(days.len());
-        for (day, folded) in fold(installation, &reader, days).await? {
+        for (day, folded) in fold(installation, &folder, days).await? {
             match folded {
-                Ok(facts) => partitions.push((day, facts)),
+                Ok(facts) => partitions.push((day, crate::rollup::OldFacts::of(facts))),
                 Err(error) => _ = unreadable.insert(day, error),
             }
         }
@@ -104,28 +110,22 @@ fn next_partitions(dirty: &[(Day, u64)]) -> Vec<Day> {
 
 async fn fold(
     installation: &Installation,
-    reader: &Arc<SegmentReader>,
+    folder: &Arc<Folder>,
     days: Vec<Day>,
 ) -> anyhow::Result<Vec<(Day, Result<PartitionFacts, EventLogError>)>> {
     let mut tasks: Vec<PartitionTask> = Vec::with_capacity(days.len());
     for day in days {
         tasks.push(installation.store.partition_task(day).await?);
     }
-    let window = i64::try_from(installation.config.ingest.identity_window.as_nanos()).unwrap_or(i64::MAX);
-    let rules = FoldRules {
-        zone: installation.config.reporting.timezone,
-        identity_window: window,
-        rows_per_pass: ROWS_IN_MEMORY / installation.threads.current_num_threads() as u64,
-    };
-    let reader = reader.clone();
-    let fold = move || tasks.par_iter().map(|task| (task.day, fold_partition(task, &reader, &rules))).collect();
+    let folder = folder.clone();
+    let fold = move || tasks.par_iter().map(|task| (task.day, folder.fold(task))).collect();
     installation.on_threads(fold).await
 }
 
 async fn store_facts(
     installation: &Installation,
     lease: &Lease,
-    partitions: &[(Day, PartitionFacts)],
+    partitions: &[(Day, crate::rollup::OldFacts)],
 ) -> anyhow::Result<()> {
     let store = &installation.store;
     let zone = installation.config.reporting.timezone;

@@ -38,24 +38,42 @@ impl AddAssign<&Self> for DayFacts {
 }
 
 /// The facts of a service on one day of the reporting zone, as far as they lie in one partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceDay {
     pub day: Day,
     pub partition: Day,
     pub facts: DayFacts,
+    /// By input, sorted: the service's lines of the partition that are not counted. They stand at the first of its days.
+    pub uncounted: Vec<(i64, Uncounted)>,
+}
+
+/// Accepted lines that are not counted (`spec/events.md`, What happens to each input line).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uncounted {
+    pub duplicate: u64,
+    pub voided: u64,
+    pub conflicting: u64,
 }
 
 /// Everything that a partition comes to. It names every service and every user that any stored event of the partition
 /// names, also where nothing counts, so that what it held before can be replaced without looking for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartitionFacts {
-    pub services: BTreeMap<Uuid, Vec<ServiceDay>>,
-    /// By service and user; empty where none of a user's events count any more.
-    pub users: BTreeMap<(Uuid, Uuid), Vec<UserDay>>,
+    /// Sorted by service and day. A service of which nothing counts has one day with empty facts.
+    pub services: Vec<(Uuid, ServiceDay)>,
+    /// Sorted by service, user and day; none for a user none of whose events count any more.
+    pub users: Vec<((Uuid, Uuid), Option<UserDay>)>,
     /// The `service.updated` events that count, in event order; empty where none do any more.
     pub patches: BTreeMap<Uuid, Vec<PatchEvent>>,
-    /// By the number of the input that the lines came from.
-    pub inputs: BTreeMap<i64, InputCounts>,
+}
+
+impl PartitionFacts {
+    /// Adds the facts of services behind those that are here.
+    pub fn append(&mut self, mut behind: Self) {
+        self.services.append(&mut behind.services);
+        self.users.append(&mut behind.users);
+        self.patches.append(&mut behind.patches);
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,18 +1,21 @@
 //! From a partition's rows to its facts: copies are dropped, voided and conflicting events set aside, the rest counted
 //! (`spec/events.md`, Identity, order, day).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
-use foldhash::fast::FixedState;
+use rayon::prelude::*;
 use uuid::Uuid;
 
-use super::contents::Contents;
-use super::facts::{DayFacts, InputCounts, PartitionFacts, PatchEvent, ServiceDay, VoidMark};
-use super::partition::{Pass, Row, Rows, Slice};
-use super::users::UserDay;
+use super::facts::{PartitionFacts, VoidMark};
+use super::partition::{Part, Pass, Rows, Slice, parts_by_service};
+use super::service::ServiceFold;
+use super::stored::stored_rows;
 use crate::event_log::{EventLogError, Segment, SegmentPartition, SegmentReader};
-use crate::model::{Day, EventType, GroupType, Instant, Zone};
+use crate::model::{Day, Instant, Zone};
+
+/// Rows that are folded together: few enough to stay near the processor, and enough that a page which two such runs share
+/// does not matter.
+const ROWS_TOGETHER: usize = 32_768;
 
 /// One partition to recompute.
 pub struct PartitionTask {
@@ -21,6 +24,8 @@ pub struct PartitionTask {
     pub slices: Vec<(Segment, SegmentPartition)>,
     /// The voids that aim at instants of the day, wherever they stand themselves.
     pub voids: Vec<VoidMark>,
+    /// The services to recompute, sorted; all where it is none.
+    pub services: Option<Vec<Uuid>>,
 }
 
 /// What holds for every partition.
@@ -29,286 +34,125 @@ pub struct FoldRules {
     pub zone: Zone,
     /// In nanoseconds, both ends included (`ingest.identity_window`).
     pub identity_window: i64,
-    /// A partition with more rows is folded in several passes, to bound memory.
-    pub rows_per_pass: u64,
+    /// A service with more rows in a partition is folded in several passes, to bound memory.
+    pub rows_per_pass: usize,
 }
 
-/// Recomputes a partition from the event log.
-///
-/// # Errors
-/// When a segment can't be read or is damaged.
-pub fn fold_partition(
-    task: &PartitionTask,
-    reader: &SegmentReader,
-    rules: &FoldRules,
-) -> Result<PartitionFacts, EventLogError> {
-    let open = |(segment, partition): &(Segment, SegmentPartition)| {
-        Ok(Slice { segment: reader.open(segment)?, partition: *partition })
-    };
-    let slices = task.slices.iter().map(open).collect::<Result<Vec<Slice>, EventLogError>>()?;
-    let rows: u64 = task.slices.iter().map(|(_, partition)| partition.rows).sum();
-    let passes = rows.div_ceil(rules.rows_per_pass).max(1);
-    let mut fold = Fold::new(task, rules);
-    for number in 0..passes {
-        let rows = Rows::load(&slices, Pass { number, of: passes })?;
-        let stored = stored_rows(&rows, &slices, &mut fold.inputs)?;
-        for service in &stored {
-            fold.service(&rows, service);
-        }
+/// Recomputes partitions from the event log.
+pub struct Folder {
+    reader: SegmentReader,
+    rules: FoldRules,
+    /// Buffers that are not in use.
+    spare: Mutex<Vec<Buffers>>,
+}
+
+#[derive(Default)]
+struct Buffers {
+    rows: Rows,
+    last_live: Vec<u32>,
+}
+
+impl Folder {
+    #[must_use]
+    pub fn new(reader: SegmentReader, rules: FoldRules) -> Self {
+        Self { reader, rules, spare: Mutex::default() }
     }
-    Ok(fold.finish())
+
+    /// Recomputes a partition.
+    ///
+    /// # Errors
+    /// When a segment can't be read or is damaged.
+    pub fn fold(&self, task: &PartitionTask) -> Result<PartitionFacts, EventLogError> {
+        let open = |(segment, partition): &(Segment, SegmentPartition)| {
+            let first = index(partition.first_row);
+            let segment = self.reader.open(segment, partition.rows < segment.rows)?;
+            Ok(Slice { segment, rows: first..first + index(partition.rows) })
+        };
+        let slices = task.slices.iter().map(open).collect::<Result<Vec<Slice>, EventLogError>>()?;
+        let parts = parts_by_service(&slices, task.services.as_deref())?;
+        let mut voids: Vec<&VoidMark> = task.voids.iter().collect();
+        voids.sort_unstable();
+        let days = self.rules.zone.days_within(task.day);
+        let partition = Partition { day: task.day, days, voids, slices, rules: &self.rules };
+        let fold = |parts| {
+            let mut buffers = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+            let facts = partition.fold(parts, &mut buffers);
+            self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(buffers);
+            facts
+        };
+        let folded: Vec<PartitionFacts> = together(&parts).into_par_iter().map(fold).collect::<Result<_, _>>()?;
+        let mut all = PartitionFacts::default();
+        for facts in folded {
+            all.append(facts);
+        }
+        Ok(all)
+    }
 }
 
-/// Drops the copies: gives the stored rows of each service, in event order, and counts the copies to the inputs that they
-/// came in. Of several copies the first to arrive is the stored one.
-fn stored_rows(
-    rows: &Rows,
-    slices: &[Slice],
-    inputs: &mut BTreeMap<i64, InputCounts>,
-) -> Result<Vec<Vec<usize>>, EventLogError> {
-    let same = |a: &Row, b: &Row| a.time == b.time && rows.compare_identity(a, b).is_eq();
-    let mut services: Vec<Vec<usize>> = Vec::new();
-    let mut tied: Vec<Range<usize>> = Vec::new();
-    for service in rows.services() {
-        let mut start = service.start;
-        let mut firsts = Vec::with_capacity(service.len());
-        for group in rows.all[service].chunk_by(same) {
-            firsts.push(start);
-            if group.len() > 1 {
-                tied.push(start..start + group.len());
+/// A partition while it is folded.
+pub(super) struct Partition<'a> {
+    pub day: Day,
+    /// The local days that it reaches into, with their first instants.
+    pub days: Vec<(Instant, Day)>,
+    /// Sorted by service.
+    voids: Vec<&'a VoidMark>,
+    slices: Vec<Slice>,
+    pub rules: &'a FoldRules,
+}
+
+impl Partition<'_> {
+    /// Folds whole services.
+    fn fold(&self, parts: &[Part], Buffers { rows, last_live }: &mut Buffers) -> Result<PartitionFacts, EventLogError> {
+        let of_all: usize = parts.iter().map(|part| part.rows.len()).sum();
+        let passes = of_all.div_ceil(self.rules.rows_per_pass).max(1);
+        let mut facts = PartitionFacts::default();
+        if passes == 1 {
+            rows.load(&self.slices, parts, Pass::ONLY)?;
+            for stored in stored_rows(rows, &self.slices)? {
+                let mut service = ServiceFold::new(self, stored.service);
+                service.take(rows, &stored, true, last_live);
+                service.finish(&mut facts);
             }
-            start += group.len();
+            return Ok(facts);
         }
-        services.push(firsts);
-    }
-    // Where all but one row repeat the row before them, which stands in the same group, no content has to be read.
-    let (unlike, copies): (Vec<Range<usize>>, Vec<Range<usize>>) =
-        tied.into_iter().partition(|group| rows.all[group.clone()].iter().filter(|row| !row.is_copy).count() > 1);
-    for row in copies.into_iter().flat_map(|group| group.skip(1)) {
-        inputs.entry(rows.all[row].input).or_default().duplicate += 1;
-    }
-    if unlike.is_empty() {
-        return Ok(services);
-    }
-    let distinct = distinct_contents(rows, slices, &unlike, inputs)?;
-    for service in &mut services {
-        *service =
-            service.iter().flat_map(|first| distinct.get(first).cloned().unwrap_or_else(|| vec![*first])).collect();
-    }
-    Ok(services)
-}
-
-/// For each group of rows with one identity and time, by the group's first row: one row a content, in order of content.
-fn distinct_contents(
-    rows: &Rows,
-    slices: &[Slice],
-    tied: &[Range<usize>],
-    inputs: &mut BTreeMap<i64, InputCounts>,
-) -> Result<HashMap<usize, Vec<usize>>, EventLogError> {
-    let all = || tied.iter().cloned().flatten();
-    let hashes = Contents::read(slices, all().map(|row| &rows.all[row]), |content| blake3::hash(content.as_bytes()))?;
-    let mut distinct = HashMap::with_capacity(tied.len());
-    for group in tied {
-        let mut seen: Vec<usize> = Vec::with_capacity(1);
-        for row in group.clone() {
-            let hash = hashes.of(&rows.all[row]);
-            if seen.iter().any(|other| hashes.of(&rows.all[*other]) == hash) {
-                inputs.entry(rows.all[row].input).or_default().duplicate += 1;
-            } else {
-                seen.push(row);
+        for parts in parts.chunk_by(|a, b| a.service == b.service) {
+            let mut service = ServiceFold::new(self, parts[0].service);
+            for number in 0..passes {
+                rows.load(&self.slices, parts, Pass { number, of: passes })?;
+                stored_rows(rows, &self.slices)?
+                    .iter()
+                    .for_each(|stored| service.take(rows, stored, false, last_live));
             }
+            service.finish(&mut facts);
         }
-        distinct.insert(group.start, seen);
-    }
-    let several = || distinct.values().filter(|rows| rows.len() > 1);
-    let contents = Contents::read(slices, several().flatten().map(|row| &rows.all[*row]), |content| content)?;
-    for group in distinct.values_mut().filter(|rows| rows.len() > 1) {
-        group.sort_by(|a, b| contents.of(&rows.all[*a]).cmp(contents.of(&rows.all[*b])));
-    }
-    Ok(distinct)
-}
-
-/// A user event that is stored; `counts` is false where it only names the user.
-struct UserEvent {
-    service: Uuid,
-    user: Uuid,
-    time: i64,
-    source: Box<str>,
-    id: Box<str>,
-    day: Day,
-    event_type: EventType,
-    group_type: Option<GroupType>,
-    counts: bool,
-}
-
-struct Fold<'a> {
-    partition: Day,
-    rules: &'a FoldRules,
-    /// The local days that the partition reaches into, with their first instants.
-    days: Vec<(Instant, Day)>,
-    voids: HashSet<(Uuid, i64, &'a str, &'a str)>,
-    facts: BTreeMap<Uuid, BTreeMap<Day, DayFacts>>,
-    user_events: Vec<UserEvent>,
-    patches: BTreeMap<Uuid, Vec<PatchEvent>>,
-    inputs: BTreeMap<i64, InputCounts>,
-}
-
-impl<'a> Fold<'a> {
-    fn new(task: &'a PartitionTask, rules: &'a FoldRules) -> Self {
-        let target = |mark: &'a VoidMark| (mark.service, mark.time.nanos(), mark.source.as_str(), mark.id.as_str());
-        Self {
-            partition: task.day,
-            rules,
-            days: rules.zone.days_within(task.day),
-            voids: task.voids.iter().map(target).collect(),
-            facts: BTreeMap::new(),
-            user_events: Vec::new(),
-            patches: BTreeMap::new(),
-            inputs: BTreeMap::new(),
-        }
+        Ok(facts)
     }
 
-    /// Folds the stored rows of one service, which come in event order.
-    fn service(&mut self, rows: &Rows, stored: &[usize]) {
-        let Some(first) = stored.first() else { return };
-        let service = Uuid::from_u128(rows.all[*first].service);
-        let mut facts = self.facts.remove(&service).unwrap_or_default();
-        let voided: Vec<bool> = stored.iter().map(|row| self.is_voided(rows, service, &rows.all[*row])).collect();
-        let conflicting = conflicting(rows, stored, &voided, self.rules.identity_window);
-        let mut of_input = (rows.all[*first].input, InputCounts::default());
-        for (index, row) in stored.iter().enumerate() {
-            let row = &rows.all[*row];
-            let conflicts = !voided[index] && conflicting.contains(&index);
-            // Neighbours mostly came in with the same input.
-            if of_input.0 != row.input {
-                add_counts(&mut self.inputs, std::mem::replace(&mut of_input, (row.input, InputCounts::default())));
-            }
-            of_input.1.stored += 1;
-            of_input.1.voided += u64::from(voided[index]);
-            of_input.1.conflicting += u64::from(conflicts);
-            let counts = !voided[index] && !conflicts;
-            self.event(rows, service, row, counts);
-            if counts && row.event_type.creates_rows() {
-                count(facts.entry(self.local_day(row.time)).or_default(), row);
-            }
-        }
-        add_counts(&mut self.inputs, of_input);
-        self.facts.insert(service, facts);
-    }
-
-    /// A void can't be voided; anything else is, where a void names its identity and instant.
-    fn is_voided(&self, rows: &Rows, service: Uuid, row: &Row) -> bool {
-        row.event_type != EventType::EventVoided
-            && !self.voids.is_empty()
-            && self.voids.contains(&(service, row.time, rows.source(row), rows.id(row)))
-    }
-
-    fn event(&mut self, rows: &Rows, service: Uuid, row: &Row, counts: bool) {
-        let day = self.local_day(row.time);
-        if row.event_type.changes_users() {
-            self.user_events.push(UserEvent {
-                service,
-                user: Uuid::from_u128(row.user),
-                time: row.time,
-                source: rows.source(row).into(),
-                id: rows.id(row).into(),
-                day,
-                event_type: row.event_type,
-                group_type: row.group_type,
-                counts,
-            });
-        }
-        if row.event_type == EventType::ServiceUpdated {
-            let patches = self.patches.entry(service).or_default();
-            if let (true, Some(patch)) = (counts, rows.patch(row)) {
-                patches.push(PatchEvent {
-                    time: Instant::from_nanos(row.time),
-                    source: rows.source(row).to_owned(),
-                    id: rows.id(row).to_owned(),
-                    patch: patch.to_owned(),
-                });
-            }
-        }
-    }
-
-    fn local_day(&self, time: i64) -> Day {
-        let after = self.days.partition_point(|(start, _)| start.nanos() <= time);
-        self.days[after.max(1) - 1].1
-    }
-
-    fn finish(mut self) -> PartitionFacts {
-        let partition = self.partition;
-        let users = users(partition, &mut self.user_events);
-        let service_day = |(day, facts)| ServiceDay { day, partition, facts };
-        let services =
-            self.facts.into_iter().map(|(service, days)| (service, days.into_iter().map(service_day).collect()));
-        for patches in self.patches.values_mut() {
-            patches.sort_by(|a, b| (a.time, &a.source, &a.id).cmp(&(b.time, &b.source, &b.id)));
-        }
-        PartitionFacts { services: services.collect(), users, patches: self.patches, inputs: self.inputs }
+    /// The voids that aim at this service.
+    pub fn voids_of(&self, service: Uuid) -> &[&VoidMark] {
+        let from = self.voids.partition_point(|mark| mark.service < service);
+        let of_service = self.voids[from..].partition_point(|mark| mark.service == service);
+        &self.voids[from..from + of_service]
     }
 }
 
-fn add_counts(inputs: &mut BTreeMap<i64, InputCounts>, (input, counts): (i64, InputCounts)) {
-    *inputs.entry(input).or_default() += counts;
+/// Divides parts, which are sorted by service, into runs of whole services.
+fn together(parts: &[Part]) -> Vec<&[Part]> {
+    let mut runs = Vec::new();
+    let (mut from, mut at, mut rows) = (0, 0, 0);
+    for service in parts.chunk_by(|a, b| a.service == b.service) {
+        let of_service: usize = service.iter().map(|part| part.rows.len()).sum();
+        if rows > 0 && rows + of_service > ROWS_TOGETHER {
+            runs.push(&parts[from..at]);
+            (from, rows) = (at, 0);
+        }
+        at += service.len();
+        rows += of_service;
+    }
+    runs.push(&parts[from..]);
+    runs
 }
 
-fn count(facts: &mut DayFacts, row: &Row) {
-    facts.events += 1;
-    facts.digest += row.identity;
-    match row.event_type {
-        EventType::MessageSent => {
-            facts.messages += 1;
-            facts.attachments += row.count;
-            facts.storage += row.bytes;
-        }
-        EventType::AttachmentPurged => facts.storage -= row.bytes,
-        EventType::FeatureUsed => {
-            let feature = row.feature.expect("a use names its feature");
-            facts.features[feature as usize] += u128::from(row.count);
-        }
-        _ => {}
-    }
-}
-
-/// Which stored rows of a service a live event of their identity precedes within the window. Live is what is neither
-/// voided nor a void; whether it counts itself doesn't matter.
-fn conflicting(rows: &Rows, stored: &[usize], voided: &[bool], window: i64) -> HashSet<usize> {
-    // 128 bits of BLAKE3 stand for the identity: nobody can make two identities meet.
-    let mut last_live: HashMap<u128, i64, FixedState> =
-        HashMap::with_capacity_and_hasher(stored.len(), FixedState::default());
-    let mut conflicting = HashSet::new();
-    for (index, row) in stored.iter().enumerate() {
-        let row = &rows.all[*row];
-        let live_before = last_live.get(&row.identity.0);
-        if live_before.is_some_and(|time| row.time.saturating_sub(*time) <= window) {
-            conflicting.insert(index);
-        }
-        if !voided[index] && row.event_type != EventType::EventVoided {
-            last_live.insert(row.identity.0, row.time);
-        }
-    }
-    conflicting
-}
-
-/// What each user's events leave behind at the end of each local day.
-fn users(partition: Day, events: &mut [UserEvent]) -> BTreeMap<(Uuid, Uuid), Vec<UserDay>> {
-    // Stable, so that events which tie in identity and time stay in order of content: they come from the same pass.
-    events.sort_by(|a, b| {
-        (a.service, a.user, a.time, &a.source, &a.id).cmp(&(b.service, b.user, b.time, &b.source, &b.id))
-    });
-    let mut users: BTreeMap<(Uuid, Uuid), Vec<UserDay>> = BTreeMap::new();
-    for event in events {
-        let days = users.entry((event.service, event.user)).or_default();
-        if !event.counts {
-            continue;
-        }
-        if days.last().is_none_or(|day| day.day != event.day) {
-            days.push(UserDay::new(partition, event.day));
-        }
-        if let Some(day) = days.last_mut() {
-            day.take(event.event_type, event.group_type);
-        }
-    }
-    users
+fn index(row: u64) -> usize {
+    usize::try_from(row).expect("a segment's rows are counted in memory")
 }

@@ -16,7 +16,30 @@ pub type UserKey = (Uuid, Uuid);
 pub type MonthKey = (Uuid, Day);
 /// By service and day: how many users enter each class less how many leave it.
 pub type ClassMoves = BTreeMap<(Uuid, Day), [i64; USER_CLASSES]>;
-type Partitions = [(Day, PartitionFacts)];
+type Partitions = [(Day, OldFacts)];
+
+pub struct OldFacts {
+    pub services: BTreeMap<Uuid, Vec<ServiceDay>>,
+    pub users: BTreeMap<(Uuid, Uuid), Vec<super::UserDay>>,
+    pub patches: BTreeMap<Uuid, Vec<super::PatchEvent>>,
+    pub inputs: BTreeMap<i64, super::InputCounts>,
+}
+impl OldFacts {
+    pub fn of(facts: PartitionFacts) -> Self {
+        let mut old = Self { services: BTreeMap::new(), users: BTreeMap::new(), patches: facts.patches, inputs: BTreeMap::new() };
+        for (service, mut day) in facts.services {
+            for (input, counts) in std::mem::take(&mut day.uncounted) {
+                let of = old.inputs.entry(input).or_default();
+                of.duplicate += counts.duplicate; of.voided += counts.voided; of.conflicting += counts.conflicting;
+            }
+            let of = old.services.entry(service).or_default();
+            if day.facts.events > 0 { of.push(day); }
+        }
+        for (key, day) in facts.users { let of = old.users.entry(key).or_default(); of.extend(day); }
+        old
+    }
+}
+
 
 /// The users whose histories must be at hand.
 #[must_use]
@@ -89,7 +112,7 @@ pub fn merge_months(
         for (service, days) in &facts.services {
             for (key, (month, changed)) in months.range_mut((*service, Day(i32::MIN))..=(*service, Day(i32::MAX))) {
                 let in_month = |day: &&ServiceDay| day.day.month() == key.1;
-                if let Some(day) = month.replace(*partition, days.iter().filter(in_month).copied()) {
+                if let Some(day) = month.replace(*partition, days.iter().filter(in_month).cloned()) {
                     *changed = true;
                     mark(*service, day);
                 }

@@ -9,11 +9,13 @@ mod merge;
 mod months;
 mod partition;
 mod rows;
+mod service;
+mod stored;
 mod users;
 
-pub use facts::{DayFacts, InputCounts, PartitionFacts, PatchEvent, ServiceDay, VoidMark};
-pub use fold::{FoldRules, PartitionTask, fold_partition};
-pub use merge::{ClassMoves, MergedMonths, MonthKey, UserKey, merge_months, merge_users, months_of, users_of};
+pub use facts::{DayFacts, InputCounts, PartitionFacts, PatchEvent, ServiceDay, Uncounted, VoidMark};
+pub use fold::{FoldRules, Folder, PartitionTask};
+pub use merge::{OldFacts, ClassMoves, MergedMonths, MonthKey, UserKey, merge_months, merge_users, months_of, users_of};
 pub use months::MonthFacts;
 pub use rows::{DraftRow, draft_rows};
 pub use users::{UserDay, UserHistory, class_moves};

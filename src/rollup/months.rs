@@ -17,7 +17,7 @@ pub struct MonthFacts {
 impl MonthFacts {
     /// Puts `days` in the place of all that came from this partition before. Returns the first day that changed.
     pub fn replace(&mut self, partition: Day, days: impl IntoIterator<Item = ServiceDay>) -> Option<Day> {
-        let (old, mut kept): (Vec<_>, Vec<_>) = self.days.drain(..).partition(|day| day.partition == partition);
+        let (old, mut kept): (Vec<_>, Vec<_>) = self.days.drain(..).partition(|day: &ServiceDay| day.partition == partition);
         let new: Vec<ServiceDay> = days.into_iter().collect();
         let only_in = |these: &[ServiceDay], those: &[ServiceDay]| {
             these.iter().filter(|day| !those.contains(day)).map(|day| day.day).min()

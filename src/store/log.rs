@@ -229,6 +229,7 @@ impl Store {
             day: of,
             slices: slices.iter().map(slice).collect::<Result<_>>()?,
             voids: voids.iter().map(void).collect::<Result<_>>()?,
+            services: None,
         })
     }
 }

@@ -43,7 +43,7 @@ fn pack(out: &mut Vec<u8>, values: impl Iterator<Item = u64>, width: u32) {
 }
 
 /// Levels and dictionary indices: runs of one value as its count, everything else packed.
-pub(super) fn push_hybrid<T: Copy + Eq + Into<u64>>(out: &mut Vec<u8>, values: &[T], width: u32) {
+pub(in crate::event_log) fn push_hybrid<T: Copy + Eq + Into<u64>>(out: &mut Vec<u8>, values: &[T], width: u32) {
     let (mut packed_from, mut at) = (0, 0);
     while at < values.len() {
         let run = run_length(&values[at..]);
@@ -98,7 +98,7 @@ pub(super) fn push_flags(out: &mut Vec<u8>, flags: &[u8]) {
 }
 
 /// `DELTA_BINARY_PACKED`: the first value, then blocks of differences, each packed as what it has over the least.
-pub(super) fn push_deltas(out: &mut Vec<u8>, values: &[i64]) {
+pub(in crate::event_log) fn push_deltas(out: &mut Vec<u8>, values: &[i64]) {
     push_varint(out, BLOCK as u64);
     push_varint(out, MINIBLOCKS as u64);
     push_varint(out, values.len() as u64);

@@ -2,7 +2,7 @@
 //! general ways takes three times as long (`docs/performance.md`). What the format has beyond pages, footer and indices,
 //! the parquet crate writes.
 
-mod bits;
+pub(super) mod bits;
 mod column;
 mod page;
 

@@ -1,0 +1,307 @@
+//! A page of rows as rollup looks at them.
+
+use std::ops::Range;
+
+use super::page::{ColumnPages, Dictionary};
+use super::{Corrupt, GroupPages, PageError, leaf};
+use crate::event_log::{EventLogError, OpenSegment};
+use crate::model::{EventType, Feature, GroupType};
+
+/// An event's `id`.
+#[derive(Clone, Copy, Debug)]
+pub enum Id {
+    /// A GUID, which stands for its text in lower case with hyphens.
+    Guid([u8; 16]),
+    /// Where the text stands in [`Block::texts`].
+    Text { start: u32, length: u32 },
+}
+
+/// Rows of one page, column by column. Rows that were not asked for may stand before and behind those that were.
+#[derive(Default)]
+pub struct Block {
+    /// The number within the segment of the first row.
+    pub first_row: usize,
+    /// Which of the rows were asked for, counted from the first.
+    pub wanted: Range<usize>,
+    pub times: Vec<i64>,
+    /// Places in the list of sources that was handed in.
+    pub sources: Vec<u32>,
+    pub ids: Vec<Id>,
+    pub texts: String,
+    pub types: Vec<EventType>,
+    /// The users that events name which can change a user's class; 0 elsewhere.
+    pub users: Vec<u128>,
+    pub groups: Vec<Option<GroupType>>,
+    pub features: Vec<Option<Feature>>,
+    /// Attachments of a message, or the quantity of a use.
+    pub counts: Vec<u64>,
+    /// Bytes that a message adds, or that a purge takes away.
+    pub bytes: Vec<i128>,
+    pub inputs: Vec<i64>,
+    pub is_copy: Vec<bool>,
+    /// The rows that have a `service.updated` document, with it.
+    pub patches: Vec<(usize, String)>,
+    scratch: Scratch,
+}
+
+#[derive(Default)]
+struct Scratch {
+    rows: Vec<usize>,
+    integers: Vec<i64>,
+    levels: Vec<u8>,
+}
+
+/// Reads rows of a segment, a page at a time.
+pub struct BlockReader<'s> {
+    segment: &'s OpenSegment,
+    rows: Range<usize>,
+    groups: std::vec::IntoIter<GroupPages>,
+    group: Option<Group>,
+}
+
+/// The columns of a row group that is being read.
+struct Group {
+    pages: std::vec::IntoIter<Range<usize>>,
+    columns: [ColumnPages; COLUMNS],
+    /// For each entry of the dictionary: its place among the sources.
+    sources: Vec<u32>,
+    types: Vec<EventType>,
+    features: Vec<Feature>,
+    group_types: Vec<GroupType>,
+    users: Option<Dictionary>,
+}
+
+const COLUMNS: usize = 14;
+
+/// The columns that are read, in the order of [`Group::columns`].
+const PATHS: [&str; COLUMNS] = [
+    "time",
+    "source",
+    "id_guid",
+    "id",
+    "type",
+    "user_guid",
+    "group_type",
+    "feature",
+    "quantity",
+    "size_bytes",
+    "attachments.list.item.size_bytes",
+    "input",
+    "is_copy",
+    "service_patch",
+];
+
+impl<'s> BlockReader<'s> {
+    #[must_use]
+    pub fn new(segment: &'s OpenSegment, rows: Range<usize>) -> Self {
+        let groups = segment.pages_of(&rows).into_iter();
+        Self { segment, rows, groups, group: None }
+    }
+
+    /// Reads the next page into `block`, in place of what it held; false where there is none. Sources that are not among
+    /// `sources` yet are added.
+    ///
+    /// # Errors
+    /// When the segment can't be decoded.
+    pub fn next(&mut self, sources: &mut Vec<String>, block: &mut Block) -> Result<bool, EventLogError> {
+        self.segment.checked(|| {
+            loop {
+                if let Some(group) = &mut self.group
+                    && let Some(page) = group.pages.next()
+                {
+                    block.first_row = page.start;
+                    let end = page.end.min(self.rows.end);
+                    block.wanted = self.rows.start.max(page.start) - page.start..end - page.start;
+                    block.read(group, page.len())?;
+                    return Ok(true);
+                }
+                let Some(pages) = self.groups.next() else { return Ok(false) };
+                self.group = Some(Group::open(self.segment, pages, sources)?);
+            }
+        })
+    }
+}
+
+impl Group {
+    fn open(segment: &OpenSegment, pages: GroupPages, sources: &mut Vec<String>) -> Result<Self, PageError> {
+        let mut dictionaries: [Option<Dictionary>; COLUMNS] = Default::default();
+        let mut columns = Vec::with_capacity(COLUMNS);
+        for (path, dictionary) in PATHS.iter().zip(&mut dictionaries) {
+            let (column, found) = ColumnPages::open(segment, &pages, leaf(path))?;
+            *dictionary = found;
+            columns.push(column);
+        }
+        let [_, source, _, _, event_type, users, group_type, feature, ..] = dictionaries;
+        let intern = |source: &str| {
+            let known = sources.iter().position(|known| known == source).unwrap_or_else(|| {
+                sources.push(source.to_owned());
+                sources.len() - 1
+            });
+            Some(u32::try_from(known).expect("fewer sources than rows"))
+        };
+        Ok(Self {
+            pages: pages.pages.into_iter().map(|page| page.rows).collect::<Vec<_>>().into_iter(),
+            columns: columns.try_into().map_err(|_| Corrupt("a column is missing"))?,
+            sources: named(source, intern)?,
+            types: named(event_type, EventType::from_name)?,
+            features: named(feature, Feature::from_name)?,
+            group_types: named(group_type, GroupType::from_name)?,
+            users,
+        })
+    }
+}
+
+/// What the texts of a dictionary stand for.
+fn named<T>(dictionary: Option<Dictionary>, from_name: impl FnMut(&str) -> Option<T>) -> Result<Vec<T>, Corrupt> {
+    let dictionary = dictionary.ok_or(Corrupt("a column of names has no dictionary"))?;
+    let named: Option<Vec<T>> = dictionary.texts()?.into_iter().map(from_name).collect();
+    named.ok_or(Corrupt("a name that is not of the specification"))
+}
+
+/// So many values that stand for absent ones.
+fn fill<T: Clone>(values: &mut Vec<T>, rows: usize, absent: T) {
+    values.clear();
+    values.resize(rows, absent);
+}
+
+impl Block {
+    fn read(&mut self, group: &mut Group, rows: usize) -> Result<(), PageError> {
+        let [time, source, id_guid, id, event_type, user, group_type, feature, quantity, size, sizes, input, copy, patch] =
+            &mut group.columns;
+        time.next()?.required(rows)?.integers(&mut self.times)?;
+        input.next()?.required(rows)?.integers(&mut self.inputs)?;
+        self.sources.clear();
+        source.next()?.required(rows)?.indices(group.sources.len(), |index, times| {
+            self.sources.resize(self.sources.len() + times, group.sources[index]);
+        })?;
+        self.types.clear();
+        event_type.next()?.required(rows)?.indices(group.types.len(), |index, times| {
+            self.types.resize(self.types.len() + times, group.types[index]);
+        })?;
+        fill(&mut self.is_copy, rows, false);
+        copy.next()?.required(rows)?.flags(|row| {
+            if let Some(is_copy) = self.is_copy.get_mut(row) {
+                *is_copy = true;
+            }
+        })?;
+        self.read_ids(id_guid, id, rows)?;
+        self.read_users(user, group.users.as_ref(), rows)?;
+        read_names(group_type, &group.group_types, rows, &mut self.groups)?;
+        read_names(feature, &group.features, rows, &mut self.features)?;
+        self.read_amounts(quantity, size, sizes, rows)?;
+        self.read_patches(patch, rows)
+    }
+
+    fn read_ids(&mut self, guids: &mut ColumnPages, texts: &mut ColumnPages, rows: usize) -> Result<(), PageError> {
+        fill(&mut self.ids, rows, Id::Text { start: 0, length: 0 });
+        self.texts.clear();
+        let scratch = &mut self.scratch.rows;
+        let page = guids.next()?;
+        let guids = present_rows(scratch, |present| page.optional(rows, present))?.guids()?;
+        for (row, guid) in scratch.iter().zip(guids) {
+            self.ids[*row] = Id::Guid(*guid);
+        }
+        let page = texts.next()?;
+        let texts = present_rows(scratch, |present| page.optional(rows, present))?;
+        let mut of_texts = scratch.iter();
+        texts.texts(|text| {
+            let (start, length) = (self.texts.len(), text.len());
+            self.texts.push_str(text);
+            if let (Some(row), Ok(start), Ok(length)) = (of_texts.next(), start.try_into(), length.try_into()) {
+                self.ids[*row] = Id::Text { start, length };
+            }
+        })?;
+        Ok(())
+    }
+
+    fn read_users(&mut self, users: &mut ColumnPages, of: Option<&Dictionary>, rows: usize) -> Result<(), PageError> {
+        fill(&mut self.users, rows, 0);
+        let scratch = &mut self.scratch.rows;
+        let page = users.next()?;
+        let values = present_rows(scratch, |present| page.optional(rows, present))?;
+        let mut set = |row: usize, guid: &[u8; 16]| {
+            if self.types[row].changes_users() {
+                self.users[row] = u128::from_be_bytes(*guid);
+            }
+        };
+        let Some(dictionary) = of else {
+            scratch.iter().zip(values.guids()?).for_each(|(row, guid)| set(*row, guid));
+            return Ok(());
+        };
+        let guids = dictionary.guids()?;
+        let mut of_values = scratch.iter();
+        values.indices(guids.len(), |index, times| {
+            of_values.by_ref().take(times).for_each(|row| set(*row, &guids[index]));
+        })?;
+        Ok(())
+    }
+
+    fn read_amounts(
+        &mut self,
+        quantity: &mut ColumnPages,
+        size: &mut ColumnPages,
+        sizes: &mut ColumnPages,
+        rows: usize,
+    ) -> Result<(), PageError> {
+        let Scratch { rows: scratch, integers, levels } = &mut self.scratch;
+        self.counts.clear();
+        self.counts.extend(self.types.iter().map(|event_type| u64::from(*event_type == EventType::FeatureUsed)));
+        fill(&mut self.bytes, rows, 0);
+        let page = quantity.next()?;
+        present_rows(scratch, |present| page.optional(rows, present))?.integers(integers)?;
+        for (row, quantity) in scratch.iter().zip(integers.iter()) {
+            self.counts[*row] = quantity.cast_unsigned();
+        }
+        let page = size.next()?;
+        present_rows(scratch, |present| page.optional(rows, present))?.integers(integers)?;
+        for (row, size) in scratch.iter().zip(integers.iter()) {
+            self.bytes[*row] = i128::from(*size);
+        }
+        let page = sizes.next()?;
+        scratch.clear();
+        page.lists(rows, levels, |row| scratch.push(row))?.integers(integers)?;
+        for (row, size) in scratch.iter().zip(integers.iter()) {
+            let count = self.counts.get_mut(*row).ok_or(Corrupt("more lists than rows"))?;
+            *count += 1;
+            self.bytes[*row] += i128::from(*size);
+        }
+        Ok(())
+    }
+
+    fn read_patches(&mut self, patches: &mut ColumnPages, rows: usize) -> Result<(), PageError> {
+        self.patches.clear();
+        let scratch = &mut self.scratch.rows;
+        let page = patches.next()?;
+        let texts = present_rows(scratch, |present| page.optional(rows, present))?;
+        let mut of_texts = scratch.iter();
+        texts.texts(|text| self.patches.extend(of_texts.next().map(|row| (*row, text.to_owned()))))?;
+        Ok(())
+    }
+}
+
+/// Reads names of a closed set, which a row may lack.
+fn read_names<T: Copy>(
+    column: &mut ColumnPages,
+    names: &[T],
+    rows: usize,
+    values: &mut Vec<Option<T>>,
+) -> Result<(), PageError> {
+    fill(values, rows, None);
+    let mut present = Vec::new();
+    let page = column.next()?;
+    let indices = page.optional(rows, |run| present.extend(run))?;
+    let mut of_indices = present.into_iter();
+    indices.indices(names.len(), |index, times| {
+        of_indices.by_ref().take(times).for_each(|row| values[row] = Some(names[index]));
+    })?;
+    Ok(())
+}
+
+/// Runs of present rows as a list of rows.
+fn present_rows<'a, V>(
+    rows: &mut Vec<usize>,
+    read: impl FnOnce(&mut dyn FnMut(Range<usize>)) -> Result<V, Corrupt> + 'a,
+) -> Result<V, Corrupt> {
+    rows.clear();
+    read(&mut |run| rows.extend(run))
+}

@@ -1,0 +1,110 @@
+//! Reading segments for rollup: the counterpart of `encode`. Pages are decoded straight into blocks of plain columns, of
+//! those columns alone that rollup looks at.
+
+mod bits;
+mod block;
+mod page;
+
+use std::ops::Range;
+
+use parquet::errors::ParquetError;
+
+pub use block::{Block, BlockReader, Id};
+use page::ColumnPages;
+
+use super::schema::parquet_schema;
+use super::{EventLogError, OpenSegment};
+
+/// A page or dictionary that is not as this program writes them. The file's hash was checked, so it is a mistake of the
+/// program that wrote it.
+#[derive(Debug)]
+pub(super) struct Corrupt(pub &'static str);
+
+/// What can go wrong with a page.
+#[derive(Debug)]
+pub(super) enum PageError {
+    Corrupt(Corrupt),
+    Parquet(ParquetError),
+}
+
+/// Rows of a segment that follow each other and belong to one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceRun {
+    pub service: u128,
+    /// Numbered within the segment.
+    pub rows: Range<usize>,
+}
+
+impl OpenSegment {
+    /// The services of these rows, in order.
+    ///
+    /// # Errors
+    /// When the segment can't be decoded.
+    pub fn service_runs(&self, rows: Range<usize>) -> Result<Vec<ServiceRun>, EventLogError> {
+        self.checked(|| {
+            let mut runs: Vec<ServiceRun> = Vec::new();
+            let column = leaf("service_guid");
+            for group in self.pages_of(&rows) {
+                let (mut pages, dictionary) = ColumnPages::open(self, &group, column)?;
+                let dictionary = dictionary.ok_or(Corrupt("services without a dictionary"))?;
+                let services = dictionary.guids()?;
+                for page in group.pages {
+                    let mut row = page.rows.start;
+                    pages.next()?.required(page.rows.len())?.indices(services.len(), |index, times| {
+                        let here = row.max(rows.start)..(row + times).min(rows.end);
+                        row += times;
+                        if here.is_empty() {
+                            return;
+                        }
+                        let service = u128::from_be_bytes(services[index]);
+                        match runs.last_mut() {
+                            Some(last) if last.service == service => last.rows.end = here.end,
+                            _ => runs.push(ServiceRun { service, rows: here }),
+                        }
+                    })?;
+                }
+            }
+            Ok(runs)
+        })
+    }
+}
+
+/// A page of all columns: which rows of the segment it holds.
+pub(super) struct PageRows {
+    pub rows: Range<usize>,
+}
+
+/// Pages of a row group that follow each other.
+pub(super) struct GroupPages {
+    pub group: usize,
+    /// The first of the pages, counted within the row group.
+    pub first: usize,
+    pub pages: Vec<PageRows>,
+}
+
+/// The number of a column in the file.
+pub(super) fn leaf(path: &str) -> usize {
+    let columns = parquet_schema().columns();
+    columns.iter().position(|column| column.path().string() == path).expect("the column is in the schema")
+}
+
+impl From<Corrupt> for PageError {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(corrupt)
+    }
+}
+
+impl From<ParquetError> for PageError {
+    fn from(error: ParquetError) -> Self {
+        Self::Parquet(error)
+    }
+}
+
+impl std::fmt::Display for PageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Corrupt(Corrupt(what)) => f.write_str(what),
+            Self::Parquet(error) => error.fmt(f),
+        }
+    }
+}
