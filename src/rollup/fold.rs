@@ -8,20 +8,11 @@ use foldhash::fast::FixedState;
 use uuid::Uuid;
 
 use super::contents::Contents;
-use super::facts::{DayFacts, InputCounts, PartitionFacts, PatchEvent, ServiceDay, VoidMark};
+use super::facts::{DayFacts, PartitionFacts, PartitionTask, PatchEvent, ServiceDay, Uncounted, VoidMark};
 use super::partition::{Pass, Row, Rows, Slice};
 use super::users::UserDay;
 use crate::event_log::{EventLogError, Segment, SegmentPartition, SegmentReader};
 use crate::model::{Day, EventType, GroupType, Instant, Zone};
-
-/// One partition to recompute.
-pub struct PartitionTask {
-    pub day: Day,
-    /// The segments that hold rows of the day, with the rows that do.
-    pub slices: Vec<(Segment, SegmentPartition)>,
-    /// The voids that aim at instants of the day, wherever they stand themselves.
-    pub voids: Vec<VoidMark>,
-}
 
 /// What holds for every partition.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +23,9 @@ pub struct FoldRules {
     /// A partition with more rows is folded in several passes, to bound memory.
     pub rows_per_pass: u64,
 }
+
+/// By service and input.
+type UncountedLines = BTreeMap<(u128, i64), Uncounted>;
 
 /// Recomputes a partition from the event log.
 ///
@@ -52,7 +46,11 @@ pub fn fold_partition(
     for number in 0..passes {
         let rows = Rows::load(&slices, Pass { number, of: passes })?;
         let stored = stored_rows(&rows, &slices, &mut fold.inputs)?;
-        for service in &stored {
+        let wanted = |stored: &&Vec<usize>| {
+            let service = stored.first().map(|row| Uuid::from_u128(rows.all[*row].service));
+            service.is_some_and(|it| task.services.as_ref().is_none_or(|services| services.binary_search(&it).is_ok()))
+        };
+        for service in stored.iter().filter(wanted) {
             fold.service(&rows, service);
         }
     }
@@ -61,11 +59,7 @@ pub fn fold_partition(
 
 /// Drops the copies: gives the stored rows of each service, in event order, and counts the copies to the inputs that they
 /// came in. Of several copies the first to arrive is the stored one.
-fn stored_rows(
-    rows: &Rows,
-    slices: &[Slice],
-    inputs: &mut BTreeMap<i64, InputCounts>,
-) -> Result<Vec<Vec<usize>>, EventLogError> {
+fn stored_rows(rows: &Rows, slices: &[Slice], inputs: &mut UncountedLines) -> Result<Vec<Vec<usize>>, EventLogError> {
     let same = |a: &Row, b: &Row| a.time == b.time && rows.compare_identity(a, b).is_eq();
     let mut services: Vec<Vec<usize>> = Vec::new();
     let mut tied: Vec<Range<usize>> = Vec::new();
@@ -85,7 +79,7 @@ fn stored_rows(
     let (unlike, copies): (Vec<Range<usize>>, Vec<Range<usize>>) =
         tied.into_iter().partition(|group| rows.all[group.clone()].iter().filter(|row| !row.is_copy).count() > 1);
     for row in copies.into_iter().flat_map(|group| group.skip(1)) {
-        inputs.entry(rows.all[row].input).or_default().duplicate += 1;
+        inputs.entry((rows.all[row].service, rows.all[row].input)).or_default().duplicate += 1;
     }
     if unlike.is_empty() {
         return Ok(services);
@@ -103,7 +97,7 @@ fn distinct_contents(
     rows: &Rows,
     slices: &[Slice],
     tied: &[Range<usize>],
-    inputs: &mut BTreeMap<i64, InputCounts>,
+    inputs: &mut UncountedLines,
 ) -> Result<HashMap<usize, Vec<usize>>, EventLogError> {
     let all = || tied.iter().cloned().flatten();
     let hashes = Contents::read(slices, all().map(|row| &rows.all[row]), |content| blake3::hash(content.as_bytes()))?;
@@ -113,7 +107,7 @@ fn distinct_contents(
         for row in group.clone() {
             let hash = hashes.of(&rows.all[row]);
             if seen.iter().any(|other| hashes.of(&rows.all[*other]) == hash) {
-                inputs.entry(rows.all[row].input).or_default().duplicate += 1;
+                inputs.entry((rows.all[row].service, rows.all[row].input)).or_default().duplicate += 1;
             } else {
                 seen.push(row);
             }
@@ -150,7 +144,7 @@ struct Fold<'a> {
     facts: BTreeMap<Uuid, BTreeMap<Day, DayFacts>>,
     user_events: Vec<UserEvent>,
     patches: BTreeMap<Uuid, Vec<PatchEvent>>,
-    inputs: BTreeMap<i64, InputCounts>,
+    inputs: UncountedLines,
 }
 
 impl<'a> Fold<'a> {
@@ -175,24 +169,20 @@ impl<'a> Fold<'a> {
         let mut facts = self.facts.remove(&service).unwrap_or_default();
         let voided: Vec<bool> = stored.iter().map(|row| self.is_voided(rows, service, &rows.all[*row])).collect();
         let conflicting = conflicting(rows, stored, &voided, self.rules.identity_window);
-        let mut of_input = (rows.all[*first].input, InputCounts::default());
         for (index, row) in stored.iter().enumerate() {
             let row = &rows.all[*row];
             let conflicts = !voided[index] && conflicting.contains(&index);
-            // Neighbours mostly came in with the same input.
-            if of_input.0 != row.input {
-                add_counts(&mut self.inputs, std::mem::replace(&mut of_input, (row.input, InputCounts::default())));
+            if voided[index] || conflicts {
+                let uncounted = self.inputs.entry((row.service, row.input)).or_default();
+                uncounted.voided += u64::from(voided[index]);
+                uncounted.conflicting += u64::from(conflicts);
             }
-            of_input.1.stored += 1;
-            of_input.1.voided += u64::from(voided[index]);
-            of_input.1.conflicting += u64::from(conflicts);
             let counts = !voided[index] && !conflicts;
             self.event(rows, service, row, counts);
             if counts && row.event_type.creates_rows() {
                 count(facts.entry(self.local_day(row.time)).or_default(), row);
             }
         }
-        add_counts(&mut self.inputs, of_input);
         self.facts.insert(service, facts);
     }
 
@@ -239,18 +229,23 @@ impl<'a> Fold<'a> {
     fn finish(mut self) -> PartitionFacts {
         let partition = self.partition;
         let users = users(partition, &mut self.user_events);
-        let service_day = |(day, facts)| ServiceDay { day, partition, facts };
-        let services =
-            self.facts.into_iter().map(|(service, days)| (service, days.into_iter().map(service_day).collect()));
+        let mut services: Vec<(Uuid, ServiceDay)> = Vec::with_capacity(self.facts.len());
+        for (service, mut facts) in self.facts {
+            let of_service = (service.as_u128(), i64::MIN)..=(service.as_u128(), i64::MAX);
+            let mut uncounted: Vec<(i64, Uncounted)> =
+                self.inputs.range(of_service).map(|((_, input), lines)| (*input, *lines)).collect();
+            if facts.is_empty() {
+                facts.insert(self.days[0].1, DayFacts::default());
+            }
+            services.extend(facts.into_iter().map(|(day, facts)| {
+                (service, ServiceDay { day, partition, facts, uncounted: std::mem::take(&mut uncounted) })
+            }));
+        }
         for patches in self.patches.values_mut() {
             patches.sort_by(|a, b| (a.time, &a.source, &a.id).cmp(&(b.time, &b.source, &b.id)));
         }
-        PartitionFacts { services: services.collect(), users, patches: self.patches, inputs: self.inputs }
+        PartitionFacts { services, users, patches: self.patches }
     }
-}
-
-fn add_counts(inputs: &mut BTreeMap<i64, InputCounts>, (input, counts): (i64, InputCounts)) {
-    *inputs.entry(input).or_default() += counts;
 }
 
 fn count(facts: &mut DayFacts, row: &Row) {
@@ -292,23 +287,28 @@ fn conflicting(rows: &Rows, stored: &[usize], voided: &[bool], window: i64) -> H
 }
 
 /// What each user's events leave behind at the end of each local day.
-fn users(partition: Day, events: &mut [UserEvent]) -> BTreeMap<(Uuid, Uuid), Vec<UserDay>> {
+fn users(partition: Day, events: &mut [UserEvent]) -> Vec<((Uuid, Uuid), Option<UserDay>)> {
     // Stable, so that events which tie in identity and time stay in order of content: they come from the same pass.
     events.sort_by(|a, b| {
         (a.service, a.user, a.time, &a.source, &a.id).cmp(&(b.service, b.user, b.time, &b.source, &b.id))
     });
-    let mut users: BTreeMap<(Uuid, Uuid), Vec<UserDay>> = BTreeMap::new();
-    for event in events {
-        let days = users.entry((event.service, event.user)).or_default();
-        if !event.counts {
-            continue;
+    let mut users: Vec<((Uuid, Uuid), Option<UserDay>)> = Vec::new();
+    for events in events.chunk_by(|a, b| (a.service, a.user) == (b.service, b.user)) {
+        let user = (events[0].service, events[0].user);
+        let counting = events.iter().filter(|event| event.counts);
+        let mut days: Vec<UserDay> = Vec::with_capacity(1);
+        for event in counting {
+            if days.last().is_none_or(|day| day.day != event.day) {
+                days.push(UserDay::new(partition, event.day));
+            }
+            if let Some(day) = days.last_mut() {
+                day.take(event.event_type, event.group_type);
+            }
         }
-        if days.last().is_none_or(|day| day.day != event.day) {
-            days.push(UserDay::new(partition, event.day));
+        if days.is_empty() {
+            users.push((user, None));
         }
-        if let Some(day) = days.last_mut() {
-            day.take(event.event_type, event.group_type);
-        }
+        users.extend(days.into_iter().map(|day| (user, Some(day))));
     }
     users
 }

@@ -11,9 +11,9 @@ mod partition;
 mod rows;
 mod users;
 
-pub use facts::{DayFacts, InputCounts, PartitionFacts, PatchEvent, ServiceDay, VoidMark};
-pub use fold::{FoldRules, PartitionTask, fold_partition};
-pub use merge::{ClassMoves, MergedMonths, MonthKey, UserKey, merge_months, merge_users, months_of, users_of};
-pub use months::MonthFacts;
+pub use facts::{DayFacts, PartitionFacts, PartitionTask, PatchEvent, ServiceDay, Uncounted, VoidMark};
+pub use fold::{FoldRules, fold_partition};
+pub use merge::{Changes, MergedService, MergedUsers, MonthKey, ServiceChange, ServiceTotals, UserKey};
+pub use months::{MonthChange, MonthFacts};
 pub use rows::{DraftRow, draft_rows};
 pub use users::{UserDay, UserHistory, class_moves};
