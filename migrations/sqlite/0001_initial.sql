@@ -30,6 +30,10 @@ CREATE TABLE inputs (
     lines       INTEGER NOT NULL,
     accepted    INTEGER NOT NULL,
     rejected    INTEGER NOT NULL,
+    -- Of the accepted lines those that are not counted, as of the last rollup.
+    duplicate   INTEGER NOT NULL DEFAULT 0,
+    voided      INTEGER NOT NULL DEFAULT 0,
+    conflicting INTEGER NOT NULL DEFAULT 0,
     changed_at  TEXT NOT NULL,
     -- Whether the run that read it came to its end. One that was cut short goes on: what it had read is not read again.
     run_ended   INTEGER NOT NULL DEFAULT 0,
@@ -82,27 +86,20 @@ CREATE TABLE voids (
 
 -- Facts ----------------------------------------------------------------------------------------------------------------
 
+-- Days to recompute: whole where service_guid is empty, or else that service alone.
 CREATE TABLE dirty_partitions (
-    day INTEGER PRIMARY KEY NOT NULL
-) STRICT;
-
-CREATE TABLE partition_inputs (
-    day         INTEGER NOT NULL,
-    input_id    INTEGER NOT NULL,
-    duplicate   INTEGER NOT NULL,
-    voided      INTEGER NOT NULL,
-    conflicting INTEGER NOT NULL,
-    PRIMARY KEY (day, input_id)
+    day          INTEGER NOT NULL,
+    service_guid BLOB NOT NULL,
+    PRIMARY KEY (day, service_guid)
 ) STRICT, WITHOUT ROWID;
 
--- A service's day facts of one month of the reporting zone (rollup::MonthFacts), and what was held when it ended.
+-- A service's day facts of one month of the reporting zone (rollup::MonthFacts). The month comes first, so that the newest
+-- facts lie side by side however long the history is.
 CREATE TABLE service_months (
-    service_guid BLOB NOT NULL,
     month        INTEGER NOT NULL,
-    first_day    INTEGER,
+    service_guid BLOB NOT NULL,
     facts        BLOB NOT NULL,
-    closing      BLOB NOT NULL,
-    PRIMARY KEY (service_guid, month)
+    PRIMARY KEY (month, service_guid)
 ) STRICT, WITHOUT ROWID;
 
 -- A user's days with changes (rollup::UserHistory).
@@ -113,14 +110,16 @@ CREATE TABLE users (
     PRIMARY KEY (service_guid, user_guid)
 ) STRICT, WITHOUT ROWID;
 
--- How far each service's rows reach, and from which day on they must be drawn anew.
+-- What all months of a service amount to (rollup::ServiceTotals), how far its rows reach, and from which day on they must be
+-- drawn anew.
 CREATE TABLE service_progress (
     service_guid BLOB PRIMARY KEY NOT NULL,
     first_day    INTEGER,
+    held         BLOB NOT NULL,
+    rows_from    INTEGER,
     rows_through INTEGER,
     dirty_from   INTEGER
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX service_progress_dirty ON service_progress (dirty_from) WHERE dirty_from IS NOT NULL;
 
 -- The directory --------------------------------------------------------------------------------------------------------
 
@@ -173,8 +172,15 @@ CREATE TABLE service_usage (
     PRIMARY KEY (service_guid, period_type, period),
     CHECK (total_user_count = pro_user_count + guest_user_count + disabled_user_count + unregistered_user_count)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX service_usage_closing ON service_usage (closes_at) WHERE state IN ('open', 'settling');
 CREATE INDEX service_usage_clamped ON service_usage (period) WHERE clamped = 1;
+
+-- When rows change state by themselves: at the end of their period, and when they have settled. Distinct, so few.
+CREATE TABLE state_changes (
+    due_at      TEXT NOT NULL,
+    period_type TEXT NOT NULL,
+    period      TEXT NOT NULL,
+    PRIMARY KEY (due_at, period_type, period)
+) STRICT, WITHOUT ROWID;
 
 -- Access ---------------------------------------------------------------------------------------------------------------
 

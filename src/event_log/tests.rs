@@ -7,7 +7,10 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{Block, BlockReader, EventLogDir, EventLogError, EventRows, Id, OpenSegment, PackedEvents, Segment, SegmentReader, prepare, write};
+use super::{
+    Block, BlockReader, EventLogDir, EventLogError, EventRows, Id, OpenSegment, PackedEvents, Segment, SegmentReader,
+    prepare, write,
+};
 use crate::model::{Attachment, Event, EventData, EventType, Feature, GroupType, Instant, content};
 
 fn guid() -> impl Strategy<Value = Uuid> {
@@ -142,7 +145,8 @@ fn as_rollup_sees_it(event: &Event<'_>) -> String {
         EventType::FeatureUsed => data.quantity.unwrap_or(1),
         _ => attachments.len() as u64,
     };
-    let bytes: i128 = attachments.iter().map(|attachment| attachment.size_bytes).chain(data.size_bytes).map(i128::from).sum();
+    let bytes: i128 =
+        attachments.iter().map(|attachment| attachment.size_bytes).chain(data.size_bytes).map(i128::from).sum();
     let user = data.user_guid.filter(|_| event.event_type.changes_users()).unwrap_or_default();
     format!(
         "{} {} {} {} {:?} {user} {:?} {:?} {count} {bytes}",

@@ -10,16 +10,19 @@ use super::{Installation, Run};
 use crate::event_log::{EventLogError, SegmentReader};
 use crate::model::Day;
 use crate::rollup::{
-    FoldRules, Folder, PartitionFacts, PartitionTask, merge_months, merge_users, months_of, users_of,
+    Changes, FoldRules, Folder, MergedUsers, MonthKey, PartitionFacts, PartitionTask, ServiceChange, UserKey,
 };
-use crate::store::{FactsCommit, Lease, ServiceRows};
+use crate::store::{DirtyPartition, FactsCommit, Lease, ServiceFacts, ServiceRows};
 
-/// Partitions are recomputed together until they hold so many rows, to bound what their facts take in memory.
+/// Partitions are folded together until they hold so many rows: the threads must all have something to do.
 const ROWS_TOGETHER: u64 = 1_000_000;
 /// And so many at the most, for a thin backlog has many days.
 const PARTITIONS_TOGETHER: usize = 512;
 /// Rows of a partition that lie in memory at once, over all threads.
 const ROWS_IN_MEMORY: usize = 1 << 20;
+/// Facts are merged and stored once they are so many, services' days and users' days together. Each commit writes every
+/// month and user that it touches, so they should be few; a service's day takes 200 bytes in memory, a user's about 60.
+const FACTS_TOGETHER: usize = 1_000_000;
 /// Services whose rows are written in one commit.
 const SERVICES_TOGETHER: i64 = 512;
 
@@ -47,40 +50,14 @@ pub(super) async fn rollup_leased(
 ) -> anyhow::Result<RollupReport> {
     let (now, today) = (installation.now(), installation.today());
     installation.store.advance_states(lease, today, now).await?;
-    let window = i64::try_from(installation.config.ingest.identity_window.as_nanos()).unwrap_or(i64::MAX);
-    let rules = FoldRules {
-        zone: installation.config.reporting.timezone,
-        identity_window: window,
-        rows_per_pass: ROWS_IN_MEMORY / installation.threads.current_num_threads(),
-    };
-    let folder = Arc::new(Folder::new(SegmentReader::new(installation.log.clone()), rules));
     let mut report = RollupReport::default();
-    // A day whose segments can't be read stays dirty, and costs the others nothing.
-    let mut unreadable: BTreeMap<Day, EventLogError> = BTreeMap::new();
+    let mut unreadable = roll_partitions(installation, run, lease, &mut report).await?;
+    let mut after = None;
     loop {
         run.check()?;
-        let mut dirty = installation.store.dirty_partitions().await?;
-        dirty.retain(|(day, _)| !unreadable.contains_key(day));
-        let days = next_partitions(&dirty);
-        if days.is_empty() {
-            break;
-        }
-        let mut partitions = Vec::with_capacity(days.len());
-        for (day, folded) in fold(installation, &folder, days).await? {
-            match folded {
-                Ok(facts) => partitions.push((day, crate::rollup::OldFacts::of(facts))),
-                Err(error) => _ = unreadable.insert(day, error),
-            }
-        }
-        report.partitions += partitions.len();
-        store_facts(installation, lease, &partitions).await?;
-    }
-    loop {
-        run.check()?;
-        let services = installation.store.services_to_draw(today, SERVICES_TOGETHER).await?;
-        if services.is_empty() {
-            break;
-        }
+        let services = installation.store.services_to_draw(after, today, SERVICES_TOGETHER).await?;
+        let Some(last) = services.last() else { break };
+        after = Some(last.service);
         let config = installation.config.clone();
         let drawn = installation
             .on_threads(move || {
@@ -89,7 +66,7 @@ pub(super) async fn rollup_leased(
                 services.par_iter().map(|service| draw(service, &rules)).collect::<Vec<ServiceRows>>()
             })
             .await?;
-        report.rows_written += installation.store.commit_rows(lease, &drawn, now).await?;
+        report.rows_written += installation.store.commit_rows(lease, &drawn, today, now).await?;
     }
     let days = unreadable.len();
     match unreadable.pop_first() {
@@ -99,53 +76,122 @@ pub(super) async fn rollup_leased(
     }
 }
 
-fn next_partitions(dirty: &[(Day, u64)]) -> Vec<Day> {
+/// Recomputes all dirty partitions. A day whose segments can't be read stays dirty, and costs the others nothing.
+async fn roll_partitions(
+    installation: &Installation,
+    run: &Run,
+    lease: &Lease,
+    report: &mut RollupReport,
+) -> anyhow::Result<BTreeMap<Day, EventLogError>> {
+    let folder = Arc::new(folder(installation));
+    let mut unreadable: BTreeMap<Day, EventLogError> = BTreeMap::new();
+    let dirty = installation.store.dirty_partitions().await?;
+    let mut rest = dirty.as_slice();
+    let mut folded: Vec<(Day, PartitionFacts)> = Vec::new();
+    while !rest.is_empty() {
+        run.check()?;
+        let (next, after) = rest.split_at(next_partitions(rest));
+        rest = after;
+        for (day, facts) in fold(installation, &folder, next).await? {
+            match facts {
+                Ok(facts) => folded.push((day, facts)),
+                Err(error) => _ = unreadable.insert(day, error),
+            }
+        }
+        let facts: usize = folded.iter().map(|(_, facts)| facts.services.len() + facts.users.len()).sum();
+        if facts >= FACTS_TOGETHER || rest.is_empty() {
+            report.partitions += folded.len();
+            store_facts(installation, lease, std::mem::take(&mut folded)).await?;
+        }
+    }
+    Ok(unreadable)
+}
+
+/// How many of these partitions are folded together.
+fn next_partitions(dirty: &[DirtyPartition]) -> usize {
     let mut rows = 0;
-    let fits = |(_, of_day): &&(Day, u64)| {
-        rows += of_day;
-        rows == *of_day || rows <= ROWS_TOGETHER
+    let fits = |partition: &&DirtyPartition| {
+        rows += partition.rows;
+        rows == partition.rows || rows <= ROWS_TOGETHER
     };
-    dirty.iter().take_while(fits).take(PARTITIONS_TOGETHER).map(|(day, _)| *day).collect()
+    dirty.iter().take_while(fits).take(PARTITIONS_TOGETHER).count()
 }
 
 async fn fold(
     installation: &Installation,
     folder: &Arc<Folder>,
-    days: Vec<Day>,
+    partitions: &[DirtyPartition],
 ) -> anyhow::Result<Vec<(Day, Result<PartitionFacts, EventLogError>)>> {
-    let mut tasks: Vec<PartitionTask> = Vec::with_capacity(days.len());
-    for day in days {
-        tasks.push(installation.store.partition_task(day).await?);
+    let mut tasks: Vec<PartitionTask> = Vec::with_capacity(partitions.len());
+    for partition in partitions {
+        tasks.push(installation.store.partition_task(partition).await?);
     }
     let folder = folder.clone();
     let fold = move || tasks.par_iter().map(|task| (task.day, folder.fold(task))).collect();
     installation.on_threads(fold).await
 }
 
+fn folder(installation: &Installation) -> Folder {
+    let window = i64::try_from(installation.config.ingest.identity_window.as_nanos()).unwrap_or(i64::MAX);
+    let rules = FoldRules {
+        zone: installation.config.reporting.timezone,
+        identity_window: window,
+        rows_per_pass: ROWS_IN_MEMORY / installation.threads.current_num_threads(),
+    };
+    Folder::new(SegmentReader::new(installation.log.clone()), rules)
+}
+
+/// Merges partitions into what is stored, service by service, and commits that. Services that are new have nothing stored,
+/// and nothing is looked up for them.
 async fn store_facts(
     installation: &Installation,
     lease: &Lease,
-    partitions: &[(Day, crate::rollup::OldFacts)],
+    partitions: Vec<(Day, PartitionFacts)>,
 ) -> anyhow::Result<()> {
     let store = &installation.store;
     let zone = installation.config.reporting.timezone;
-    let histories = store.user_histories(&users_of(partitions)).await?;
-    let (users, moves) = merge_users(partitions, histories);
-    let local_days = |partition| zone.days_within(partition).into_iter().map(|(_, day)| day).collect();
-    let keys = months_of(partitions, &moves, local_days);
-    let months = merge_months(partitions, &moves, &keys, store.month_facts(&keys).await?);
-    let mut commit = FactsCommit {
-        partitions: partitions.iter().map(|(day, _)| *day).collect(),
-        users,
-        months,
-        patches: BTreeMap::new(),
-        inputs: BTreeMap::new(),
-    };
-    for (day, facts) in partitions {
+    let mut commit =
+        FactsCommit { partitions: partitions.iter().map(|(day, _)| *day).collect(), ..FactsCommit::default() };
+    for (day, facts) in &partitions {
         commit.patches.extend(facts.patches.iter().map(|(service, patches)| ((*day, *service), patches.clone())));
-        commit.inputs.extend(facts.inputs.iter().map(|(input, counts)| ((*day, *input), *counts)));
     }
-    Ok(store.commit_facts(lease, &commit).await?)
+    let local_days = move |partition| zone.days_within(partition).into_iter().map(|(_, day)| day).collect();
+    let changes = Arc::new(installation.on_threads(move || Changes::of(partitions, local_days)).await?);
+    let services: Vec<_> = changes.services().iter().map(ServiceChange::service).collect();
+    let totals = Arc::new(store.service_totals(&services).await?);
+
+    let (these, known) = (changes.clone(), totals.clone());
+    let users = move || -> Vec<UserKey> {
+        let of_known = these.services().into_par_iter().filter(|service| known.contains_key(&service.service()));
+        of_known.flat_map_iter(|service| service.users()).collect()
+    };
+    let histories = store.user_histories(&installation.on_threads(users).await?).await?;
+
+    let (these, known) = (changes.clone(), totals.clone());
+    let merge_users = move || -> (Vec<MergedUsers>, Vec<MonthKey>) {
+        let services = these.services();
+        let users: Vec<MergedUsers> = services.par_iter().map(|service| service.merge_users(&histories)).collect();
+        let of_known = services.iter().zip(&users).filter(|(service, _)| known.contains_key(&service.service()));
+        let mut months: Vec<MonthKey> = of_known
+            .flat_map(|(service, users)| service.months(users).into_iter().map(|month| (month, service.service())))
+            .collect();
+        months.sort_unstable();
+        (users, months)
+    };
+    let (users, months) = installation.on_threads(merge_users).await?;
+    let months = store.month_facts(&months).await?;
+
+    let merge = move || {
+        let all = changes.services().into_par_iter().zip(users);
+        let merged = all.map(|(service, users)| {
+            let before = totals.get(&service.service()).copied().unwrap_or_default();
+            ServiceFacts::encode(&users, service.merge_months(&users, before, &months))
+        });
+        merged.collect::<Result<Vec<ServiceFacts>, _>>()
+    };
+    commit.services = installation.on_threads(merge).await??;
+    commit.services.retain(ServiceFacts::has_changed);
+    Ok(store.commit_facts(lease, &mut commit).await?)
 }
 
 #[cfg(test)]
@@ -155,8 +201,9 @@ mod tests {
     #[test]
     fn partitions_go_together_until_they_hold_enough_rows_and_a_huge_one_goes_alone() {
         let days = |dirty: &[u64]| {
-            let dirty: Vec<(Day, u64)> = (0..).map(Day).zip(dirty.iter().copied()).collect();
-            next_partitions(&dirty).len()
+            let dirty =
+                (0..).map(Day).zip(dirty).map(|(day, rows)| DirtyPartition { day, rows: *rows, services: None });
+            next_partitions(&dirty.collect::<Vec<DirtyPartition>>())
         };
         assert_eq!(days(&[]), 0);
         assert_eq!(days(&[0, 1, 2]), 3);

@@ -37,6 +37,15 @@ impl Gauges {
         self.storage += other.storage;
         self
     }
+
+    #[must_use]
+    pub fn minus(mut self, other: &Self) -> Self {
+        for (sum, less) in self.users.iter_mut().zip(other.users) {
+            *sum -= less;
+        }
+        self.storage -= other.storage;
+        self
+    }
 }
 
 /// The 13 numbers of a row as they are shown, in the order of the export's header.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::users::UserDay;
+use crate::event_log::{Segment, SegmentPartition};
 use crate::model::{Day, Event, FEATURES, IdentityHash, Instant};
 
 /// What the events that count on one day add up to. Exact: nothing is cut to 63 bits here.
@@ -43,25 +44,39 @@ pub struct ServiceDay {
     pub day: Day,
     pub partition: Day,
     pub facts: DayFacts,
-    /// By input, sorted: the service's lines of the partition that are not counted. They stand at the first of its days.
+    /// By input, sorted: the lines of that service and partition which are not counted; none where there are none. They
+    /// stand on the service's first day of the partition.
     pub uncounted: Vec<(i64, Uncounted)>,
 }
 
-/// Accepted lines that are not counted (`spec/events.md`, What happens to each input line).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Uncounted {
-    pub duplicate: u64,
-    pub voided: u64,
-    pub conflicting: u64,
+impl ServiceDay {
+    /// Whether it says nothing, and need not be kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.uncounted.is_empty() && self.facts == DayFacts::default()
+    }
 }
 
-/// Everything that a partition comes to. It names every service and every user that any stored event of the partition
-/// names, also where nothing counts, so that what it held before can be replaced without looking for it.
+/// One partition to recompute.
+pub struct PartitionTask {
+    pub day: Day,
+    /// The segments that hold rows of the day, with the rows that do.
+    pub slices: Vec<(Segment, SegmentPartition)>,
+    /// The voids that aim at instants of the day, wherever they stand themselves.
+    pub voids: Vec<VoidMark>,
+    /// The services to recompute, sorted; the whole partition where none are named.
+    pub services: Option<Vec<Uuid>>,
+}
+
+/// Everything that a partition comes to, or of it what the services come to that were to be recomputed. It names every
+/// service and every user that any stored event of them names, also where nothing counts, so that what was there before
+/// can be replaced without looking for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartitionFacts {
     /// Sorted by service and day. A service of which nothing counts has one day with empty facts.
     pub services: Vec<(Uuid, ServiceDay)>,
-    /// Sorted by service, user and day; none for a user none of whose events count any more.
+    /// Sorted by service, user and day; none for a user none of whose events count any more. All their services are in
+    /// `services`.
     pub users: Vec<((Uuid, Uuid), Option<UserDay>)>,
     /// The `service.updated` events that count, in event order; empty where none do any more.
     pub patches: BTreeMap<Uuid, Vec<PatchEvent>>,
@@ -84,23 +99,13 @@ pub struct PatchEvent {
     pub patch: String,
 }
 
-/// Where the accepted lines of one input ended: `stored + duplicate` of them, and of the stored ones some voided or
-/// conflicting (`spec/events.md`, What happens to each input line).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct InputCounts {
-    pub stored: u64,
+/// Accepted lines that are not counted: copies, and of what is stored the voided and the conflicting ones (`spec/events.md`,
+/// What happens to each input line).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uncounted {
     pub duplicate: u64,
     pub voided: u64,
     pub conflicting: u64,
-}
-
-impl AddAssign for InputCounts {
-    fn add_assign(&mut self, other: Self) {
-        self.stored += other.stored;
-        self.duplicate += other.duplicate;
-        self.voided += other.voided;
-        self.conflicting += other.conflicting;
-    }
 }
 
 /// That whatever is stored under this identity at this instant is taken back.

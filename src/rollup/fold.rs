@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 use uuid::Uuid;
 
-use super::facts::{PartitionFacts, VoidMark};
+use super::facts::{PartitionFacts, PartitionTask, VoidMark};
 use super::partition::{Part, Pass, Rows, Slice, parts_by_service};
 use super::service::ServiceFold;
 use super::stored::stored_rows;
@@ -16,17 +16,6 @@ use crate::model::{Day, Instant, Zone};
 /// Rows that are folded together: few enough to stay near the processor, and enough that a page which two such runs share
 /// does not matter.
 const ROWS_TOGETHER: usize = 32_768;
-
-/// One partition to recompute.
-pub struct PartitionTask {
-    pub day: Day,
-    /// The segments that hold rows of the day, with the rows that do.
-    pub slices: Vec<(Segment, SegmentPartition)>,
-    /// The voids that aim at instants of the day, wherever they stand themselves.
-    pub voids: Vec<VoidMark>,
-    /// The services to recompute, sorted; all where it is none.
-    pub services: Option<Vec<Uuid>>,
-}
 
 /// What holds for every partition.
 #[derive(Clone, Copy, Debug)]
@@ -119,9 +108,7 @@ impl Partition<'_> {
             let mut service = ServiceFold::new(self, parts[0].service);
             for number in 0..passes {
                 rows.load(&self.slices, parts, Pass { number, of: passes })?;
-                stored_rows(rows, &self.slices)?
-                    .iter()
-                    .for_each(|stored| service.take(rows, stored, false, last_live));
+                stored_rows(rows, &self.slices)?.iter().for_each(|stored| service.take(rows, stored, false, last_live));
             }
             service.finish(&mut facts);
         }

@@ -1,131 +1,245 @@
-//! Putting recomputed partitions in the place of what they came to before. What is stored already is handed in by key, and
-//! what must be stored instead comes out: the caller reads and writes.
+//! Putting recomputed partitions in the place of what they came to before, service by service: all data of one service is
+//! independent of the others'. What is stored already is handed in by key, and what must be stored instead comes out: the
+//! caller reads and writes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasher;
+use std::ops::Range;
 
 use uuid::Uuid;
 
-use super::facts::{PartitionFacts, ServiceDay};
+use super::facts::{PartitionFacts, ServiceDay, Uncounted};
 use super::months::MonthFacts;
-use super::users::{UserHistory, class_moves};
-use crate::model::{Day, USER_CLASSES};
+use super::users::{UserDay, UserHistory, class_moves};
+use crate::model::{Day, Gauges, USER_CLASSES};
 
+/// A service and a user of it.
 pub type UserKey = (Uuid, Uuid);
-/// A service and the first day of a month.
-pub type MonthKey = (Uuid, Day);
-/// By service and day: how many users enter each class less how many leave it.
-pub type ClassMoves = BTreeMap<(Uuid, Day), [i64; USER_CLASSES]>;
-type Partitions = [(Day, OldFacts)];
+/// The first day of a month, and a service.
+pub type MonthKey = (Day, Uuid);
 
-pub struct OldFacts {
-    pub services: BTreeMap<Uuid, Vec<ServiceDay>>,
-    pub users: BTreeMap<(Uuid, Uuid), Vec<super::UserDay>>,
-    pub patches: BTreeMap<Uuid, Vec<super::PatchEvent>>,
-    pub inputs: BTreeMap<i64, super::InputCounts>,
-}
-impl OldFacts {
-    pub fn of(facts: PartitionFacts) -> Self {
-        let mut old = Self { services: BTreeMap::new(), users: BTreeMap::new(), patches: facts.patches, inputs: BTreeMap::new() };
-        for (service, mut day) in facts.services {
-            for (input, counts) in std::mem::take(&mut day.uncounted) {
-                let of = old.inputs.entry(input).or_default();
-                of.duplicate += counts.duplicate; of.voided += counts.voided; of.conflicting += counts.conflicting;
-            }
-            let of = old.services.entry(service).or_default();
-            if day.facts.events > 0 { of.push(day); }
-        }
-        for (key, day) in facts.users { let of = old.users.entry(key).or_default(); of.extend(day); }
-        old
-    }
+/// What is known of a service as a whole, kept by difference so that no history has to be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceTotals {
+    /// The first day with an event that counts towards rows.
+    pub first_day: Option<Day>,
+    /// What all months together amount to. Less the months from one on, it is what was held when that one began.
+    pub held: Gauges,
 }
 
-
-/// The users whose histories must be at hand.
-#[must_use]
-pub fn users_of(partitions: &Partitions) -> Vec<UserKey> {
-    let keys: BTreeSet<UserKey> = partitions.iter().flat_map(|(_, facts)| facts.users.keys().copied()).collect();
-    keys.into_iter().collect()
+/// Recomputed partitions, cut by service.
+pub struct Changes {
+    partitions: Vec<(Day, PartitionFacts)>,
+    /// The months of the reporting zone that each partition reaches into.
+    months: Vec<Vec<Day>>,
+    /// Sorted by service and partition.
+    parts: Vec<Part>,
+    /// The parts of each service.
+    services: Vec<Range<usize>>,
 }
 
-/// Merges the users' days into their histories. Returns the histories that changed, and what that changes in the classes.
-#[must_use]
-pub fn merge_users(
-    partitions: &Partitions,
-    mut stored: HashMap<UserKey, UserHistory, impl BuildHasher>,
-) -> (BTreeMap<UserKey, UserHistory>, ClassMoves) {
-    let mut merged: BTreeMap<UserKey, UserHistory> = BTreeMap::new();
-    for (partition, facts) in partitions {
-        for (user, days) in &facts.users {
-            let history = merged.entry(*user).or_insert_with(|| stored.get(user).cloned().unwrap_or_default());
-            history.replace(*partition, days);
-        }
-    }
-    let mut moves = ClassMoves::new();
-    merged.retain(|user, history| {
-        let before = stored.remove(user).unwrap_or_default();
-        class_moves(&before, history, |day, delta| {
-            let sum = moves.entry((user.0, day)).or_default();
-            (0..USER_CLASSES).for_each(|class| sum[class] += delta[class]);
-        });
-        *history != before
-    });
-    moves.retain(|_, delta| *delta != [0; USER_CLASSES]);
-    (merged, moves)
+/// One service's part of one partition.
+struct Part {
+    service: Uuid,
+    partition: usize,
+    days: Range<usize>,
+    users: Range<usize>,
 }
 
-/// The months whose facts must be at hand: those that the partitions reach into, for every service that they name, and
-/// those in which users change class. `local_days` tells which days of the reporting zone a partition reaches into.
-#[must_use]
-pub fn months_of(partitions: &Partitions, moves: &ClassMoves, local_days: impl Fn(Day) -> Vec<Day>) -> Vec<MonthKey> {
-    let mut keys: BTreeSet<MonthKey> = moves.keys().map(|(service, day)| (*service, day.month())).collect();
-    for (partition, facts) in partitions {
-        let months: BTreeSet<Day> = local_days(*partition).into_iter().map(Day::month).collect();
-        keys.extend(facts.services.keys().flat_map(|service| months.iter().map(|month| (*service, *month))));
-    }
-    keys.into_iter().collect()
+/// One service's part of all of them.
+#[derive(Clone, Copy)]
+pub struct ServiceChange<'a> {
+    changes: &'a Changes,
+    parts: &'a [Part],
 }
 
-/// The months that changed, and by service the first day whose rows may.
+/// The users' histories of one service that changed, sorted.
 #[derive(Debug, Default)]
-pub struct MergedMonths {
-    pub months: BTreeMap<MonthKey, MonthFacts>,
-    pub dirty_from: BTreeMap<Uuid, Day>,
+pub struct MergedUsers {
+    pub histories: Vec<(Uuid, UserHistory)>,
+    /// How many users enter each class less how many leave it, by day, sorted.
+    moves: Vec<(Day, [i64; USER_CLASSES])>,
 }
 
-/// Merges day facts and class moves into the months, all of which `keys` names.
-#[must_use]
-pub fn merge_months(
-    partitions: &Partitions,
-    moves: &ClassMoves,
-    keys: &[MonthKey],
-    mut stored: HashMap<MonthKey, MonthFacts, impl BuildHasher>,
-) -> MergedMonths {
-    let mut merged = MergedMonths::default();
-    let mut months: BTreeMap<MonthKey, (MonthFacts, bool)> =
-        keys.iter().map(|key| (*key, (stored.remove(key).unwrap_or_default(), false))).collect();
-    let mut mark = |service: Uuid, day: Day| {
-        let first = merged.dirty_from.entry(service).or_insert(day);
-        *first = day.min(*first);
-    };
-    for (partition, facts) in partitions {
-        for (service, days) in &facts.services {
-            for (key, (month, changed)) in months.range_mut((*service, Day(i32::MIN))..=(*service, Day(i32::MAX))) {
-                let in_month = |day: &&ServiceDay| day.day.month() == key.1;
-                if let Some(day) = month.replace(*partition, days.iter().filter(in_month).cloned()) {
-                    *changed = true;
-                    mark(*service, day);
-                }
+/// What must be stored of one service.
+#[derive(Debug)]
+pub struct MergedService {
+    pub service: Uuid,
+    /// The months that changed, in order.
+    pub months: Vec<(Day, MonthFacts)>,
+    pub totals: ServiceTotals,
+    /// The month of the old first day, where that is none any more: a later month holds the new one, if any does.
+    pub lost_first_day: Option<Day>,
+    /// The first day whose rows may change.
+    pub dirty_from: Option<Day>,
+    /// By input: how the numbers of lines that are not counted change: copies, voided and conflicting ones.
+    pub uncounted: BTreeMap<i64, [i64; 3]>,
+}
+
+impl Changes {
+    /// Cuts partitions, which come in order. `local_days` tells which days of the reporting zone a partition reaches into.
+    #[must_use]
+    pub fn of(partitions: Vec<(Day, PartitionFacts)>, local_days: impl Fn(Day) -> Vec<Day>) -> Self {
+        let months_of = |partition: Day| {
+            let months: BTreeSet<Day> = local_days(partition).into_iter().map(Day::month).collect();
+            months.into_iter().collect()
+        };
+        let months = partitions.iter().map(|(partition, _)| months_of(*partition)).collect();
+        let mut parts: Vec<Part> = Vec::new();
+        for (partition, (_, facts)) in partitions.iter().enumerate() {
+            let (mut day, mut user) = (0, 0);
+            for days in facts.services.chunk_by(|a, b| a.0 == b.0) {
+                let service = days[0].0;
+                let users = facts.users[user..].iter().take_while(|((of, _), _)| *of == service).count();
+                parts.push(Part { service, partition, days: day..day + days.len(), users: user..user + users });
+                day += days.len();
+                user += users;
+            }
+            debug_assert_eq!(user, facts.users.len(), "the services of all users are named");
+        }
+        parts.sort_by_key(|part| part.service);
+        let mut start = 0;
+        let of_service = parts.chunk_by(|a, b| a.service == b.service).map(|parts| {
+            start += parts.len();
+            start - parts.len()..start
+        });
+        let services = of_service.collect();
+        Self { partitions, months, parts, services }
+    }
+
+    /// The services that changed, in order.
+    #[must_use]
+    pub fn services(&self) -> Vec<ServiceChange<'_>> {
+        self.services.iter().map(|parts| ServiceChange { changes: self, parts: &self.parts[parts.clone()] }).collect()
+    }
+
+    #[must_use]
+    pub fn partitions(&self) -> &[(Day, PartitionFacts)] {
+        &self.partitions
+    }
+}
+
+impl ServiceChange<'_> {
+    #[must_use]
+    pub fn service(&self) -> Uuid {
+        self.parts[0].service
+    }
+
+    /// The users' days, sorted by user, then partition and day.
+    fn user_days(&self) -> Vec<(Uuid, Day, Option<UserDay>)> {
+        let of_part = |part: &Part| {
+            let (partition, facts) = &self.changes.partitions[part.partition];
+            facts.users[part.users.clone()].iter().map(move |((_, user), day)| (*user, *partition, *day))
+        };
+        let mut days: Vec<(Uuid, Day, Option<UserDay>)> = self.parts.iter().flat_map(of_part).collect();
+        days.sort_by_key(|(user, _, _)| *user);
+        days
+    }
+
+    /// The users whose histories must be at hand, sorted.
+    #[must_use]
+    pub fn users(&self) -> Vec<UserKey> {
+        let service = self.service();
+        let mut users: Vec<UserKey> = self.user_days().into_iter().map(|(user, _, _)| (service, user)).collect();
+        users.dedup();
+        users
+    }
+
+    /// Merges the users' days into their histories.
+    #[must_use]
+    pub fn merge_users(&self, stored: &HashMap<UserKey, UserHistory, impl BuildHasher>) -> MergedUsers {
+        let service = self.service();
+        let mut merged = MergedUsers::default();
+        let mut moves: Vec<(Day, [i64; USER_CLASSES])> = Vec::new();
+        let none = UserHistory::default();
+        let mut recomputed: Vec<(Day, Option<UserDay>)> = Vec::new();
+        for days in self.user_days().chunk_by(|a, b| a.0 == b.0) {
+            recomputed.clear();
+            recomputed.extend(days.iter().map(|(_, partition, day)| (*partition, *day)));
+            let user = days[0].0;
+            let before = stored.get(&(service, user)).unwrap_or(&none);
+            let history = before.with(&recomputed);
+            if history != *before {
+                class_moves(before, &history, |day, delta| moves.push((day, delta)));
+                merged.histories.push((user, history));
             }
         }
+        moves.sort_unstable_by_key(|(day, _)| *day);
+        for moves in moves.chunk_by(|a, b| a.0 == b.0) {
+            let mut sum = [0; USER_CLASSES];
+            moves.iter().for_each(|(_, delta)| (0..USER_CLASSES).for_each(|class| sum[class] += delta[class]));
+            if sum != [0; USER_CLASSES] {
+                merged.moves.push((moves[0].0, sum));
+            }
+        }
+        merged
     }
-    for ((service, day), delta) in moves {
-        let (month, changed) = months.get_mut(&(*service, day.month())).expect("the months of all moves are named");
-        month.add_move(*day, *delta);
-        *changed = true;
-        mark(*service, *day);
+
+    /// The months whose facts must be at hand, in order: those that the partitions reach into, and those in which users
+    /// change class.
+    #[must_use]
+    pub fn months(&self, users: &MergedUsers) -> Vec<Day> {
+        let of_parts = self.parts.iter().flat_map(|part| &self.changes.months[part.partition]).copied();
+        let mut months: Vec<Day> = of_parts.chain(users.moves.iter().map(|(day, _)| day.month())).collect();
+        months.sort_unstable();
+        months.dedup();
+        months
     }
-    merged.months =
-        months.into_iter().filter(|(_, (_, changed))| *changed).map(|(key, (month, _))| (key, month)).collect();
-    merged
+
+    /// Merges day facts and class moves into the months.
+    #[must_use]
+    pub fn merge_months(
+        &self,
+        users: &MergedUsers,
+        before: ServiceTotals,
+        stored: &HashMap<MonthKey, MonthFacts, impl BuildHasher>,
+    ) -> MergedService {
+        let service = self.service();
+        let recomputed: Vec<Day> = self.parts.iter().map(|part| self.changes.partitions[part.partition].0).collect();
+        let of_part = |part: &Part| &self.changes.partitions[part.partition].1.services[part.days.clone()];
+        let mut days: Vec<&ServiceDay> = self.parts.iter().flat_map(of_part).map(|(_, day)| day).collect();
+        days.sort_by_key(|day| (day.day, day.partition));
+        let mut merged = MergedService {
+            service,
+            months: Vec::new(),
+            totals: before,
+            lost_first_day: None,
+            dirty_from: None,
+            uncounted: BTreeMap::new(),
+        };
+        let months = self.months(users);
+        let mut first_days: Vec<Day> = Vec::new();
+        for month in &months {
+            let within = *month..month.next_month();
+            let mut facts = stored.get(&(*month, service)).cloned().unwrap_or_default();
+            let change_before = facts.change();
+            let new = days.iter().filter(|day| within.contains(&day.day)).copied();
+            let change = facts.replace(&recomputed, new, |sign, day| add_uncounted(&mut merged.uncounted, sign, day));
+            let moves = users.moves.iter().filter(|(day, _)| within.contains(day));
+            let first_move = moves.clone().map(|(day, _)| *day).min();
+            moves.for_each(|(day, delta)| facts.add_move(*day, *delta));
+            first_days.extend(facts.first_day());
+            merged.dirty_from = [merged.dirty_from, change.first_day, first_move].into_iter().flatten().min();
+            if change.changed || first_move.is_some() {
+                merged.totals.held = merged.totals.held.minus(&change_before).plus(&facts.change());
+                merged.months.push((*month, facts));
+            }
+        }
+        let kept = before.first_day.filter(|day| months.binary_search(&day.month()).is_err());
+        merged.totals.first_day = first_days.into_iter().chain(kept).min();
+        let lost =
+            before.first_day.filter(|day| kept.is_none() && merged.totals.first_day.is_none_or(|new| new > *day));
+        merged.lost_first_day = lost.map(Day::month);
+        merged.uncounted.retain(|_, lines| *lines != [0; 3]);
+        merged
+    }
+}
+
+fn add_uncounted(sums: &mut BTreeMap<i64, [i64; 3]>, sign: i64, day: &ServiceDay) {
+    for (input, Uncounted { duplicate, voided, conflicting }) in &day.uncounted {
+        let sum = sums.entry(*input).or_default();
+        for (sum, lines) in sum.iter_mut().zip([duplicate, voided, conflicting]) {
+            *sum += sign * lines.cast_signed();
+        }
+    }
 }

@@ -13,9 +13,9 @@ mod service;
 mod stored;
 mod users;
 
-pub use facts::{DayFacts, InputCounts, PartitionFacts, PatchEvent, ServiceDay, Uncounted, VoidMark};
-pub use fold::{FoldRules, Folder, PartitionTask};
-pub use merge::{OldFacts, ClassMoves, MergedMonths, MonthKey, UserKey, merge_months, merge_users, months_of, users_of};
-pub use months::MonthFacts;
+pub use facts::{DayFacts, PartitionFacts, PartitionTask, PatchEvent, ServiceDay, Uncounted, VoidMark};
+pub use fold::{FoldRules, Folder};
+pub use merge::{Changes, MergedService, MergedUsers, MonthKey, ServiceChange, ServiceTotals, UserKey};
+pub use months::{MonthChange, MonthFacts};
 pub use rows::{DraftRow, draft_rows};
 pub use users::{UserDay, UserHistory, class_moves};

@@ -14,19 +14,34 @@ pub struct MonthFacts {
     moves: Vec<(Day, [i64; USER_CLASSES])>,
 }
 
+/// What replacing days has changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct MonthChange {
+    /// Whether the month must be stored anew.
+    pub changed: bool,
+    /// The first day whose facts changed.
+    pub first_day: Option<Day>,
+}
+
 impl MonthFacts {
-    /// Puts `days` in the place of all that came from this partition before. Returns the first day that changed.
-    pub fn replace(&mut self, partition: Day, days: impl IntoIterator<Item = ServiceDay>) -> Option<Day> {
-        let (old, mut kept): (Vec<_>, Vec<_>) = self.days.drain(..).partition(|day: &ServiceDay| day.partition == partition);
-        let new: Vec<ServiceDay> = days.into_iter().collect();
-        let only_in = |these: &[ServiceDay], those: &[ServiceDay]| {
-            these.iter().filter(|day| !those.contains(day)).map(|day| day.day).min()
-        };
-        let changed = [only_in(&old, &new), only_in(&new, &old)].into_iter().flatten().min();
-        kept.extend(new);
-        kept.sort_unstable_by_key(|day| (day.day, day.partition));
-        self.days = kept;
-        changed
+    /// Puts `new`, sorted by day and partition, in the place of all days that came from these partitions (sorted) before.
+    /// Hands the days that are gone, and those that have come, to `ledger`.
+    pub fn replace<'a>(
+        &mut self,
+        recomputed: &[Day],
+        new: impl Iterator<Item = &'a ServiceDay>,
+        mut ledger: impl FnMut(i64, &ServiceDay),
+    ) -> MonthChange {
+        let is_old = |day: &ServiceDay| recomputed.binary_search(&day.partition).is_ok();
+        let (old, kept): (Vec<ServiceDay>, Vec<ServiceDay>) =
+            std::mem::take(&mut self.days).into_iter().partition(is_old);
+        let new: Vec<ServiceDay> = new.filter(|day| !day.is_empty()).cloned().collect();
+        let change = MonthChange { changed: old != new, first_day: first_difference(&old, &new) };
+        old.iter().for_each(|day| ledger(-1, day));
+        new.iter().for_each(|day| ledger(1, day));
+        self.days = if kept.is_empty() { new } else { [kept, new].concat() };
+        self.days.sort_by_key(|day| (day.day, day.partition));
+        change
     }
 
     /// Adds to the numbers of users that enter and leave classes on a day.
@@ -77,5 +92,18 @@ impl MonthFacts {
         let storage = self.days.iter().map(|day| day.facts.storage).sum();
         let users = self.moves.iter().map(|(_, users)| Gauges { users: *users, storage: 0 });
         users.fold(Gauges { users: [0; USER_CLASSES], storage }, |sum, more| sum.plus(&more))
+    }
+}
+
+/// The first day on which the facts differ; both are sorted by day and partition.
+fn first_difference(old: &[ServiceDay], new: &[ServiceDay]) -> Option<Day> {
+    let counts = |day: &&ServiceDay| day.facts != DayFacts::default();
+    let (mut old, mut new) = (old.iter().filter(counts), new.iter().filter(counts));
+    loop {
+        match (old.next(), new.next()) {
+            (None, None) => return None,
+            (Some(a), Some(b)) if (a.day, a.partition, &a.facts) == (b.day, b.partition, &b.facts) => {}
+            (a, b) => return [a, b].into_iter().flatten().map(|day| day.day).min(),
+        }
     }
 }

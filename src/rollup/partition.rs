@@ -93,8 +93,7 @@ impl Rows {
         }
         of_services.sort_by_key(|(service, _)| *service);
         let by_service = of_services.chunk_by(|a, b| a.0 == b.0);
-        self.services =
-            by_service.map(|of| (of[0].0, of.iter().map(|(_, range)| range.clone()).collect())).collect();
+        self.services = by_service.map(|of| (of[0].0, of.iter().map(|(_, range)| range.clone()).collect())).collect();
         Ok(())
     }
 
@@ -150,7 +149,8 @@ impl Rows {
             Id::Text { start, length } => Id::Text { start: start + small(texts), length },
             guid @ Id::Guid(_) => guid,
         };
-        let identity = IdentityHash::of(self.source_hashes[source as usize], self.spell(&id, &mut Uuid::encode_buffer()));
+        let identity =
+            IdentityHash::of(self.source_hashes[source as usize], self.spell(&id, &mut Uuid::encode_buffer()));
         if !pass.takes(identity) {
             return;
         }
@@ -196,10 +196,7 @@ impl Rows {
     /// Event order, and order of arrival behind it.
     pub fn compare(&self, a: &Row, b: &Row) -> Ordering {
         let arrival = |row: &Row| (row.input, row.slice, row.position);
-        a.time
-            .cmp(&b.time)
-            .then_with(|| self.compare_identity(a, b))
-            .then_with(|| arrival(a).cmp(&arrival(b)))
+        a.time.cmp(&b.time).then_with(|| self.compare_identity(a, b)).then_with(|| arrival(a).cmp(&arrival(b)))
     }
 
     /// By source, then id, byte by byte.

@@ -84,7 +84,11 @@ struct Distinct {
 }
 
 /// Tells the contents of rows that share identity and time apart, by each group's first row.
-fn distinct_contents(rows: &Rows, slices: &[Slice], tied: &[Vec<u32>]) -> Result<HashMap<u32, Distinct>, EventLogError> {
+fn distinct_contents(
+    rows: &Rows,
+    slices: &[Slice],
+    tied: &[Vec<u32>],
+) -> Result<HashMap<u32, Distinct>, EventLogError> {
     let of = |row: &u32| &rows.all[*row as usize];
     let hashes = Contents::read(slices, tied.iter().flatten().map(of), |content| blake3::hash(content.as_bytes()))?;
     let mut distinct = HashMap::with_capacity(tied.len());

@@ -41,11 +41,14 @@ impl UserDay {
 pub struct UserHistory(Vec<UserDay>);
 
 impl UserHistory {
-    /// Puts `days` in the place of all that came from this partition before.
-    pub fn replace(&mut self, partition: Day, days: &[UserDay]) {
-        self.0.retain(|day| day.partition != partition);
-        self.0.extend_from_slice(days);
-        self.0.sort_unstable_by_key(|day| (day.partition, day.day));
+    /// This history with the days of some partitions recomputed: for each of them what it holds now, or none.
+    #[must_use]
+    pub fn with(&self, recomputed: &[(Day, Option<UserDay>)]) -> Self {
+        let mut days: Vec<UserDay> = recomputed.iter().filter_map(|(_, day)| *day).collect();
+        let is_kept = |day: &&UserDay| !recomputed.iter().any(|(partition, _)| *partition == day.partition);
+        days.extend(self.0.iter().filter(is_kept));
+        days.sort_unstable_by_key(|day| (day.partition, day.day));
+        Self(days)
     }
 
     #[must_use]
@@ -107,7 +110,7 @@ mod tests {
         for day in events.iter().map(|event| Day(event.0)) {
             let mut change = UserDay::new(day, day);
             events.iter().filter(|event| event.0 == day.0).for_each(|event| change.take(event.1, event.2));
-            history.replace(day, &[change]);
+            history = history.with(&[(day, Some(change))]);
         }
         history
     }

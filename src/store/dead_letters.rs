@@ -1,8 +1,11 @@
 //! Rejected lines, kept whole with their reason until they are replayed.
 
+use std::sync::Arc;
+
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{Result, Store, StoreError, count, insert_all, text_of};
+use super::batch::Insert;
+use super::{Result, Store, StoreError, count, text_of};
 use crate::ingest::decode::{Reason, Rejection};
 use crate::model::Instant;
 
@@ -74,29 +77,28 @@ fn stored(row: &sqlx::sqlite::SqliteRow) -> Result<StoredDeadLetter> {
 }
 
 pub(super) async fn insert(connection: &mut SqliteConnection, letters: &[DeadLetter], now: Instant) -> Result<()> {
-    let rejected_at = text_of(now);
-    let insert = "INSERT INTO dead_letters
-        (input_id, line, byte_offset, reason, member, detail, content, length, hash, rejected_at) ";
-    insert_all(
-        connection,
-        insert,
+    static LETTERS: Insert = Insert::new(
+        "INSERT INTO dead_letters
+            (input_id, line, byte_offset, reason, member, detail, content, length, hash, rejected_at)",
         10,
-        letters,
-        |mut row, letter| {
-            row.push_bind(letter.input)
-                .push_bind(letter.line.cast_signed())
-                .push_bind(letter.offset.cast_signed())
-                .push_bind(letter.rejection.reason.code())
-                .push_bind(letter.rejection.member.clone())
-                .push_bind(letter.rejection.detail.clone())
-                .push_bind(letter.content.clone())
-                .push_bind(letter.length.cast_signed())
-                .push_bind(letter.hash.to_vec())
-                .push_bind(rejected_at.clone());
-        },
         "",
-    )
-    .await
+    );
+    let rejected_at: Arc<str> = text_of(now).into();
+    LETTERS
+        .all(connection, letters, |values, letter| {
+            values
+                .push(letter.input)
+                .push(letter.line.cast_signed())
+                .push(letter.offset.cast_signed())
+                .push(letter.rejection.reason.code())
+                .push(letter.rejection.member.as_str())
+                .push(letter.rejection.detail.as_str())
+                .push(letter.content.as_slice())
+                .push(letter.length.cast_signed())
+                .push(letter.hash.as_slice())
+                .push(rejected_at.clone());
+        })
+        .await
 }
 
 /// Takes replayed letters out, and moves their lines from the rejected to the accepted ones of the inputs they came in.

@@ -1,46 +1,113 @@
-//! Facts: users' histories, services' months, and where the lines of each input ended.
+//! Facts: users' histories, services' months and totals, and where the lines of each input ended.
 
 use std::collections::{BTreeMap, HashMap};
 
-use sqlx::{Row as _, Sqlite, SqliteConnection};
+use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 
-use super::{Lease, Result, Store, decode, directory, encode, guid, insert_all};
-use crate::model::{Day, Gauges};
-use crate::rollup::{InputCounts, MergedMonths, MonthFacts, MonthKey, PatchEvent, UserHistory, UserKey};
+use super::batch::{Insert, joined};
+use super::{Lease, Result, Store, decode, directory, encode, guid};
+use crate::model::Day;
+use crate::rollup::{
+    MergedService, MergedUsers, MonthFacts, MonthKey, PatchEvent, ServiceTotals, UserHistory, UserKey,
+};
 
-/// Keys are looked up so many at a time: two parameters each.
+/// Keys are looked up so many at a time, to bound what an answer takes in memory.
 const KEYS_AT_A_TIME: usize = 10_000;
 
 /// What recomputed partitions come to, ready to replace what they came to before.
 #[derive(Debug, Default)]
 pub struct FactsCommit {
     pub partitions: Vec<Day>,
-    pub users: BTreeMap<UserKey, UserHistory>,
-    pub months: MergedMonths,
+    /// Sorted by service.
+    pub services: Vec<ServiceFacts>,
     /// By partition and service.
     pub patches: BTreeMap<(Day, Uuid), Vec<PatchEvent>>,
-    /// By partition and input.
-    pub inputs: BTreeMap<(Day, i64), InputCounts>,
+}
+
+/// A service's facts as they are stored, where they changed. None stands for what holds nothing any more.
+#[derive(Debug)]
+pub struct ServiceFacts {
+    service: Uuid,
+    users: Vec<(Uuid, Option<Vec<u8>>)>,
+    months: Vec<(Day, Option<Vec<u8>>)>,
+    totals: ServiceTotals,
+    held: Vec<u8>,
+    lost_first_day: Option<Day>,
+    dirty_from: Option<Day>,
+    uncounted: BTreeMap<i64, [i64; 3]>,
+}
+
+impl ServiceFacts {
+    /// # Errors
+    /// When something can't be encoded.
+    pub fn encode(users: &MergedUsers, merged: MergedService) -> Result<Self> {
+        let user = |(user, history): &(Uuid, UserHistory)| {
+            Ok((*user, if history.is_empty() { None } else { Some(encode(history)?) }))
+        };
+        let month = |(month, facts): &(Day, MonthFacts)| {
+            Ok((*month, if facts.is_empty() { None } else { Some(encode(facts)?) }))
+        };
+        Ok(Self {
+            service: merged.service,
+            users: users.histories.iter().map(user).collect::<Result<_>>()?,
+            months: merged.months.iter().map(month).collect::<Result<_>>()?,
+            held: encode(&merged.totals.held)?,
+            totals: merged.totals,
+            lost_first_day: merged.lost_first_day,
+            dirty_from: merged.dirty_from,
+            uncounted: merged.uncounted,
+        })
+    }
+
+    /// Whether there is anything to store.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        !(self.users.is_empty() && self.months.is_empty())
+    }
 }
 
 impl Store {
+    /// The totals of those of these services that have any. For the others nothing is stored.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn service_totals(&self, services: &[Uuid]) -> Result<HashMap<Uuid, ServiceTotals>> {
+        let mut totals = HashMap::with_capacity(services.len());
+        for keys in services.chunks(KEYS_AT_A_TIME) {
+            let rows = sqlx::query(
+                "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 16 FROM wanted WHERE at + 16 < length($1))
+                 SELECT service_guid, first_day, held
+                 FROM wanted CROSS JOIN service_progress ON service_guid = substr($1, at, 16)",
+            )
+            .bind(joined(keys))
+            .fetch_all(&self.readers)
+            .await?;
+            for row in rows {
+                let first_day = row.try_get::<Option<i32>, _>("first_day")?.map(Day);
+                let held = decode(row.try_get("held")?)?;
+                totals.insert(guid(&row, "service_guid")?, ServiceTotals { first_day, held });
+            }
+        }
+        Ok(totals)
+    }
+
     /// The histories of those of these users that have one.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn user_histories(&self, users: &[UserKey]) -> Result<HashMap<UserKey, UserHistory>> {
-        let mut histories = HashMap::new();
-        let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM users)").fetch_one(&self.readers).await?;
-        if !any {
-            return Ok(histories);
-        }
+        let mut histories = HashMap::with_capacity(users.len());
         for keys in users.chunks(KEYS_AT_A_TIME) {
-            let mut query = wanted(keys, |mut row, (service, user)| {
-                row.push_bind(service.as_bytes().to_vec()).push_bind(user.as_bytes().to_vec());
-            });
-            query.push("SELECT service_guid, user_guid, history FROM wanted CROSS JOIN users ON service_guid = a AND user_guid = b");
-            for row in query.build().fetch_all(&self.readers).await? {
+            let rows = sqlx::query(
+                "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 32 FROM wanted WHERE at + 32 < length($1))
+                 SELECT service_guid, user_guid, history
+                 FROM wanted CROSS JOIN users ON service_guid = substr($1, at, 16) AND user_guid = substr($1, at + 16, 16)",
+            )
+            .bind(joined(keys.iter().flat_map(|(service, user)| [service, user])))
+            .fetch_all(&self.readers)
+            .await?;
+            for row in rows {
                 let key = (guid(&row, "service_guid")?, guid(&row, "user_guid")?);
                 histories.insert(key, decode(row.try_get("history")?)?);
             }
@@ -48,23 +115,39 @@ impl Store {
         Ok(histories)
     }
 
-    /// The facts of those of these months that have any.
+    /// The facts of those of these months, which are sorted, that have any.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn month_facts(&self, months: &[MonthKey]) -> Result<HashMap<MonthKey, MonthFacts>> {
-        let mut facts = HashMap::new();
-        for keys in months.chunks(KEYS_AT_A_TIME) {
-            let mut query = wanted(keys, |mut row, (service, month)| {
-                row.push_bind(service.as_bytes().to_vec()).push_bind(month.0);
-            });
-            query.push("SELECT service_guid, month, facts FROM wanted CROSS JOIN service_months ON service_guid = a AND month = b");
-            for row in query.build().fetch_all(&self.readers).await? {
-                let key = (guid(&row, "service_guid")?, Day(row.try_get("month")?));
-                facts.insert(key, decode(row.try_get("facts")?)?);
+        let mut facts = HashMap::with_capacity(months.len());
+        let chunks = months.chunk_by(|a, b| a.0 == b.0).flat_map(|month| month.chunks(KEYS_AT_A_TIME));
+        for keys in chunks {
+            let month = keys[0].0;
+            let rows = sqlx::query(
+                "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 16 FROM wanted WHERE at + 16 < length($1))
+                 SELECT service_guid, facts
+                 FROM wanted CROSS JOIN service_months ON month = $2 AND service_guid = substr($1, at, 16)",
+            )
+            .bind(joined(keys.iter().map(|(_, service)| service)))
+            .bind(month.0)
+            .fetch_all(&self.readers)
+            .await?;
+            for row in rows {
+                facts.insert((month, guid(&row, "service_guid")?), decode(row.try_get("facts")?)?);
             }
         }
         Ok(facts)
+    }
+
+    /// The last month of which any facts are stored.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn last_month(&self) -> Result<Option<Day>> {
+        let last: Option<i32> =
+            sqlx::query_scalar("SELECT max(month) FROM service_months").fetch_one(&self.readers).await?;
+        Ok(last.map(Day))
     }
 
     /// Replaces what these partitions came to, marks the rows that may change, and clears the partitions' dirty marks: all
@@ -72,14 +155,19 @@ impl Store {
     ///
     /// # Errors
     /// When the lease is lost or the database fails; then nothing of it is stored.
-    pub async fn commit_facts(&self, lease: &Lease, commit: &FactsCommit) -> Result<()> {
+    pub async fn commit_facts(&self, lease: &Lease, commit: &mut FactsCommit) -> Result<()> {
         let mut transaction = self.begin_leased(lease).await?;
         let connection = &mut *transaction;
-        replace_users(connection, &commit.users).await?;
-        replace_months(connection, &commit.months.months).await?;
-        mark_dirty(connection, &commit.months.dirty_from).await?;
+        replace_users(connection, &commit.services).await?;
+        replace_months(connection, &commit.services).await?;
+        for service in &mut commit.services {
+            if let Some(month) = service.lost_first_day {
+                service.totals.first_day = find_first_day(connection, service.service, month).await?;
+            }
+        }
+        replace_totals(connection, &commit.services).await?;
+        move_ledger(connection, &commit.services).await?;
         directory::replace_patches(connection, &commit.patches).await?;
-        replace_inputs(connection, &commit.partitions, &commit.inputs).await?;
         for day in &commit.partitions {
             sqlx::query("DELETE FROM dirty_partitions WHERE day = $1").bind(day.0).execute(&mut *connection).await?;
         }
@@ -88,112 +176,109 @@ impl Store {
     }
 }
 
-/// Begins a query whose table `wanted (a, b)` holds these keys.
-fn wanted<K>(
-    keys: &[K],
-    push: impl FnMut(sqlx::query_builder::Separated<'_, Sqlite, &'static str>, &K),
-) -> sqlx::QueryBuilder<Sqlite> {
-    let mut query = sqlx::QueryBuilder::new("WITH wanted (a, b) AS (");
-    query.push_values(keys, push);
-    query.push(") ");
-    query
-}
-
-async fn replace_users(connection: &mut SqliteConnection, users: &BTreeMap<UserKey, UserHistory>) -> Result<()> {
-    let (gone, kept): (Vec<_>, Vec<_>) = users.iter().partition(|(_, history)| history.is_empty());
-    for ((service, user), _) in gone {
+async fn replace_users(connection: &mut SqliteConnection, services: &[ServiceFacts]) -> Result<()> {
+    static USERS: Insert = Insert::new(
+        "INSERT INTO users (service_guid, user_guid, history)",
+        3,
+        "ON CONFLICT DO UPDATE SET history = excluded.history",
+    );
+    let all = services.iter().flat_map(|of| of.users.iter().map(|(user, history)| (of.service, *user, history)));
+    let (kept, gone): (Vec<_>, Vec<_>) = all.partition(|(_, _, history)| history.is_some());
+    for (service, user, _) in gone {
         sqlx::query("DELETE FROM users WHERE service_guid = $1 AND user_guid = $2")
             .bind(service.as_bytes().as_slice())
             .bind(user.as_bytes().as_slice())
             .execute(&mut *connection)
             .await?;
     }
-    let encoded = kept.into_iter().map(|(key, history)| Ok((*key, encode(history)?))).collect::<Result<Vec<_>>>()?;
-    let insert = "INSERT INTO users (service_guid, user_guid, history) ";
-    insert_all(
-        connection,
-        insert,
-        3,
-        &encoded,
-        |mut row, ((service, user), history)| {
-            row.push_bind(service.as_bytes().to_vec()).push_bind(user.as_bytes().to_vec()).push_bind(history.clone());
-        },
-        " ON CONFLICT DO UPDATE SET history = excluded.history",
-    )
-    .await
+    USERS
+        .all(connection, &kept, |values, (service, user, history)| {
+            values.push(service.as_bytes().as_slice()).push(user.as_bytes().as_slice()).push(history.as_deref());
+        })
+        .await
 }
 
-/// Stores the months' facts. What is held at their ends follows when their rows are drawn: until then it is nothing.
-async fn replace_months(connection: &mut SqliteConnection, months: &BTreeMap<MonthKey, MonthFacts>) -> Result<()> {
-    let (gone, kept): (Vec<_>, Vec<_>) = months.iter().partition(|(_, facts)| facts.is_empty());
-    for ((service, month), _) in gone {
-        sqlx::query("DELETE FROM service_months WHERE service_guid = $1 AND month = $2")
-            .bind(service.as_bytes().as_slice())
+async fn replace_months(connection: &mut SqliteConnection, services: &[ServiceFacts]) -> Result<()> {
+    static MONTHS: Insert = Insert::new(
+        "INSERT INTO service_months (month, service_guid, facts)",
+        3,
+        "ON CONFLICT DO UPDATE SET facts = excluded.facts",
+    );
+    let all = services.iter().flat_map(|of| of.months.iter().map(|(month, facts)| (*month, of.service, facts)));
+    let (mut kept, gone): (Vec<_>, Vec<_>) = all.partition(|(_, _, facts)| facts.is_some());
+    for (month, service, _) in gone {
+        sqlx::query("DELETE FROM service_months WHERE month = $1 AND service_guid = $2")
             .bind(month.0)
+            .bind(service.as_bytes().as_slice())
             .execute(&mut *connection)
             .await?;
     }
-    let closing = encode(&Gauges::default())?;
-    let encode_month = |(key, facts): (&MonthKey, &MonthFacts)| Ok((*key, facts.first_day(), encode(facts)?));
-    let encoded = kept.into_iter().map(encode_month).collect::<Result<Vec<_>>>()?;
-    let insert = "INSERT INTO service_months (service_guid, month, first_day, facts, closing) ";
-    insert_all(
-        connection,
-        insert,
-        5,
-        &encoded,
-        |mut row, ((service, month), first_day, facts)| {
-            row.push_bind(service.as_bytes().to_vec())
-                .push_bind(month.0)
-                .push_bind(first_day.map(|day| day.0))
-                .push_bind(facts.clone())
-                .push_bind(closing.clone());
-        },
-        " ON CONFLICT DO UPDATE SET first_day = excluded.first_day, facts = excluded.facts",
-    )
-    .await
+    kept.sort_by_key(|(month, service, _)| (*month, *service));
+    MONTHS
+        .all(connection, &kept, |values, (month, service, facts)| {
+            values.push(month.0).push(service.as_bytes().as_slice()).push(facts.as_deref());
+        })
+        .await
 }
 
-async fn mark_dirty(connection: &mut SqliteConnection, dirty_from: &BTreeMap<Uuid, Day>) -> Result<()> {
-    let dirty: Vec<(Uuid, Day)> = dirty_from.iter().map(|(service, day)| (*service, *day)).collect();
-    let insert = "INSERT INTO service_progress (service_guid, dirty_from) ";
-    insert_all(
-        connection,
-        insert,
-        2,
-        &dirty,
-        |mut row, (service, day)| {
-            row.push_bind(service.as_bytes().to_vec()).push_bind(day.0);
-        },
-        " ON CONFLICT DO UPDATE SET dirty_from = min(coalesce(dirty_from, excluded.dirty_from), excluded.dirty_from)",
+/// The first day with an event that counts, where it is known that none lies before this month. Rare: only where the first
+/// day's events were taken back.
+async fn find_first_day(connection: &mut SqliteConnection, service: Uuid, from: Day) -> Result<Option<Day>> {
+    let rows = sqlx::query(
+        "WITH RECURSIVE months (month) AS (
+             SELECT min(month) FROM service_months WHERE month >= $1
+             UNION ALL SELECT (SELECT min(later.month) FROM service_months later WHERE later.month > months.month)
+             FROM months WHERE months.month IS NOT NULL)
+         SELECT m.facts FROM months CROSS JOIN service_months m ON m.month = months.month AND m.service_guid = $2
+         ORDER BY m.month",
     )
-    .await
-}
-
-async fn replace_inputs(
-    connection: &mut SqliteConnection,
-    partitions: &[Day],
-    inputs: &BTreeMap<(Day, i64), InputCounts>,
-) -> Result<()> {
-    for day in partitions {
-        sqlx::query("DELETE FROM partition_inputs WHERE day = $1").bind(day.0).execute(&mut *connection).await?;
+    .bind(from.0)
+    .bind(service.as_bytes().as_slice())
+    .fetch_all(connection)
+    .await?;
+    for row in rows {
+        let facts: MonthFacts = decode(row.try_get("facts")?)?;
+        if let Some(first) = facts.first_day() {
+            return Ok(Some(first));
+        }
     }
-    let said = |counts: &InputCounts| counts.duplicate + counts.voided + counts.conflicting > 0;
-    let counts: Vec<_> = inputs.iter().filter(|(_, counts)| said(counts)).collect();
-    let insert = "INSERT INTO partition_inputs (day, input_id, duplicate, voided, conflicting) ";
-    insert_all(
-        connection,
-        insert,
-        5,
-        &counts,
-        |mut row, ((day, input), counts)| {
-            row.push_bind(day.0)
-                .push_bind(*input)
-                .push_bind(counts.duplicate.cast_signed())
-                .push_bind(counts.voided.cast_signed())
-                .push_bind(counts.conflicting.cast_signed());
-        },
-        "",
-    )
-    .await
+    Ok(None)
+}
+
+async fn replace_totals(connection: &mut SqliteConnection, services: &[ServiceFacts]) -> Result<()> {
+    static PROGRESS: Insert = Insert::new(
+        "INSERT INTO service_progress (service_guid, first_day, held, dirty_from)",
+        4,
+        "ON CONFLICT DO UPDATE SET first_day = excluded.first_day, held = excluded.held,
+            dirty_from = coalesce(min(dirty_from, excluded.dirty_from), dirty_from, excluded.dirty_from)",
+    );
+    PROGRESS
+        .all(connection, services, |values, of| {
+            values
+                .push(of.service.as_bytes().as_slice())
+                .push(of.totals.first_day.map(|day| day.0))
+                .push(of.held.as_slice())
+                .push(of.dirty_from.map(|day| day.0));
+        })
+        .await
+}
+
+/// Adds to the inputs' ledger by how much the numbers of lines that are not counted have changed.
+async fn move_ledger(connection: &mut SqliteConnection, services: &[ServiceFacts]) -> Result<()> {
+    let mut sums: BTreeMap<i64, [i64; 3]> = BTreeMap::new();
+    for (input, lines) in services.iter().flat_map(|of| &of.uncounted) {
+        sums.entry(*input).or_default().iter_mut().zip(lines).for_each(|(sum, lines)| *sum += lines);
+    }
+    for (input, [duplicate, voided, conflicting]) in sums {
+        sqlx::query(
+            "UPDATE inputs SET duplicate = duplicate + $2, voided = voided + $3, conflicting = conflicting + $4 WHERE id = $1",
+        )
+        .bind(input)
+        .bind(duplicate)
+        .bind(voided)
+        .bind(conflicting)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
 }

@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashSet};
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::{DeadLetter, Lease, Result, Store, StoreError, count, day, dead_letters, guid, insert_all, text_of};
+use super::batch::Insert;
+use super::{DeadLetter, Lease, Result, Store, StoreError, count, day, dead_letters, guid, text_of};
 use crate::event_log::{Segment, SegmentPartition};
 use crate::model::{Day, Instant};
 use crate::rollup::{PartitionTask, VoidMark};
@@ -84,6 +85,16 @@ pub struct LogCommit {
     pub replayed: Vec<i64>,
 }
 
+/// A day that must be recomputed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirtyPartition {
+    pub day: Day,
+    /// How many rows it has in the log.
+    pub rows: u64,
+    /// The services that must be, sorted; all where none are named.
+    pub services: Option<Vec<Uuid>>,
+}
+
 impl Store {
     /// The number for the next input. Whoever holds the lease may count on from there.
     ///
@@ -155,12 +166,7 @@ impl Store {
         dead_letters::insert(connection, &commit.dead_letters, now).await?;
         dead_letters::remove(connection, &commit.replayed).await?;
         insert_voids(connection, &commit.voids).await?;
-        let of_segments = commit.segments.iter().flat_map(|segment| &segment.partitions).map(|partition| partition.day);
-        let of_voids = commit.voids.iter().map(|mark| Day::utc_of(mark.time));
-        let dirty: Vec<Day> = of_segments.chain(of_voids).collect::<BTreeSet<Day>>().into_iter().collect();
-        let insert = "INSERT INTO dirty_partitions (day) ";
-        insert_all(connection, insert, 1, &dirty, |mut row, day| _ = row.push_bind(day.0), " ON CONFLICT DO NOTHING")
-            .await?;
+        mark_dirty(connection, commit).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -174,25 +180,41 @@ impl Store {
         Ok(paths.into_iter().collect())
     }
 
-    /// The days that must be recomputed, in order, with how many rows each has in the log.
+    /// The days that must be recomputed, in order.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn dirty_partitions(&self) -> Result<Vec<(Day, u64)>> {
+    pub async fn dirty_partitions(&self) -> Result<Vec<DirtyPartition>> {
         let rows = sqlx::query(
-            "SELECT day, coalesce((SELECT sum(rows) FROM segment_partitions p WHERE p.day = d.day), 0) AS rows
-             FROM dirty_partitions d ORDER BY day",
+            "SELECT day, service_guid, coalesce((SELECT sum(rows) FROM segment_partitions p WHERE p.day = d.day), 0) AS rows
+             FROM dirty_partitions d ORDER BY day, service_guid",
         )
         .fetch_all(&self.readers)
         .await?;
-        rows.iter().map(|row| Ok((day(row, "day")?, row.try_get::<i64, _>("rows")?.cast_unsigned()))).collect()
+        let mut dirty: Vec<DirtyPartition> = Vec::new();
+        for row in &rows {
+            let (of, service) = (day(row, "day")?, row.try_get::<&[u8], _>("service_guid")?);
+            // The mark of a whole day is empty, and so comes before those of services.
+            let service = if service.is_empty() { None } else { Some(guid(row, "service_guid")?) };
+            match (dirty.last_mut(), service) {
+                (Some(DirtyPartition { day, services, .. }), Some(service)) if *day == of => {
+                    services.iter_mut().for_each(|services| services.push(service));
+                }
+                (_, service) => {
+                    let rows = row.try_get::<i64, _>("rows")?.cast_unsigned();
+                    dirty.push(DirtyPartition { day: of, rows, services: service.map(|service| vec![service]) });
+                }
+            }
+        }
+        Ok(dirty)
     }
 
     /// What it takes to recompute a day.
     ///
     /// # Errors
     /// When the database fails, or the catalog is damaged.
-    pub async fn partition_task(&self, of: Day) -> Result<PartitionTask> {
+    pub async fn partition_task(&self, dirty: &DirtyPartition) -> Result<PartitionTask> {
+        let of = dirty.day;
         let slices = sqlx::query(
             "SELECT s.id, s.path, s.rows AS segment_rows, s.bytes, s.hash, p.first_row, p.rows
              FROM segment_partitions p JOIN segments s ON s.id = p.segment_id WHERE p.day = $1 ORDER BY s.id",
@@ -229,7 +251,7 @@ impl Store {
             day: of,
             slices: slices.iter().map(slice).collect::<Result<_>>()?,
             voids: voids.iter().map(void).collect::<Result<_>>()?,
-            services: None,
+            services: dirty.services.clone(),
         })
     }
 }
@@ -292,38 +314,46 @@ async fn insert_segments(connection: &mut sqlx::SqliteConnection, segments: &[Se
         segment.partitions.clone().into_iter().map(move |partition| (id, partition))
     };
     let partitions: Vec<(Uuid, SegmentPartition)> = segments.iter().flat_map(of_segment).collect();
-    let insert = "INSERT INTO segment_partitions (day, segment_id, first_row, rows) ";
-    insert_all(
-        connection,
-        insert,
-        4,
-        &partitions,
-        |mut row, (id, partition)| {
-            row.push_bind(partition.day.0)
-                .push_bind(id.as_bytes().to_vec())
-                .push_bind(partition.first_row.cast_signed())
-                .push_bind(partition.rows.cast_signed());
-        },
-        "",
-    )
-    .await
+    static PARTITIONS: Insert = Insert::new("INSERT INTO segment_partitions (day, segment_id, first_row, rows)", 4, "");
+    PARTITIONS
+        .all(connection, &partitions, |values, (id, partition)| {
+            values
+                .push(partition.day.0)
+                .push(id.as_bytes().as_slice())
+                .push(partition.first_row.cast_signed())
+                .push(partition.rows.cast_signed());
+        })
+        .await
 }
 
 async fn insert_voids(connection: &mut sqlx::SqliteConnection, voids: &[VoidMark]) -> Result<()> {
-    let insert = "INSERT INTO voids (target_day, service_guid, target_time, source, id) ";
-    insert_all(
-        connection,
-        insert,
+    static VOIDS: Insert = Insert::new(
+        "INSERT INTO voids (target_day, service_guid, target_time, source, id)",
         5,
-        voids,
-        |mut row, mark| {
-            row.push_bind(Day::utc_of(mark.time).0)
-                .push_bind(mark.service.as_bytes().to_vec())
-                .push_bind(mark.time.nanos())
-                .push_bind(mark.source.clone())
-                .push_bind(mark.id.clone());
-        },
-        " ON CONFLICT DO NOTHING",
-    )
-    .await
+        "ON CONFLICT DO NOTHING",
+    );
+    VOIDS
+        .all(connection, voids, |values, mark| {
+            values
+                .push(Day::utc_of(mark.time).0)
+                .push(mark.service.as_bytes().as_slice())
+                .push(mark.time.nanos())
+                .push(mark.source.as_str())
+                .push(mark.id.as_str());
+        })
+        .await
+}
+
+/// Marks the days of new segments whole, and of the days that voids aim at only their services.
+async fn mark_dirty(connection: &mut sqlx::SqliteConnection, commit: &LogCommit) -> Result<()> {
+    static DIRTY: Insert = Insert::new("INSERT INTO dirty_partitions (day, service_guid)", 2, "ON CONFLICT DO NOTHING");
+    let of_segments = commit.segments.iter().flat_map(|segment| &segment.partitions);
+    let whole = of_segments.map(|partition| (partition.day, None));
+    let of_voids = commit.voids.iter().map(|mark| (Day::utc_of(mark.time), Some(mark.service)));
+    let dirty: Vec<(Day, Option<Uuid>)> = whole.chain(of_voids).collect::<BTreeSet<_>>().into_iter().collect();
+    DIRTY
+        .all(connection, &dirty, |values, (day, service)| {
+            values.push(day.0).push(service.as_ref().map_or(&[][..], |service| service.as_bytes()));
+        })
+        .await
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sqlx::Row as _;
 
-use super::{Result, Store};
+use super::{Result, Store, StoreError};
 
 /// Where lines ended (`spec/events.md`): `lines = stored + duplicate + rejected`, `stored = counted + voided + conflicting`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -50,20 +50,21 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn ledger(&self, inputs: Option<&[i64]>) -> Result<Ledger> {
-        let ids = inputs.map(|ids| serde_json::to_string(ids).unwrap_or_default());
-        let row = sqlx::query(
-            "WITH wanted AS (SELECT * FROM inputs WHERE $1 IS NULL OR id IN (SELECT value FROM json_each($1))),
-                 parts AS (SELECT p.* FROM partition_inputs p WHERE p.input_id IN (SELECT id FROM wanted))
-             SELECT coalesce((SELECT sum(lines) FROM wanted), 0) AS lines,
-                 coalesce((SELECT sum(accepted) FROM wanted), 0) AS accepted,
-                 coalesce((SELECT sum(rejected) FROM wanted), 0) AS rejected,
-                 coalesce((SELECT sum(duplicate) FROM parts), 0) AS duplicate,
-                 coalesce((SELECT sum(voided) FROM parts), 0) AS voided,
-                 coalesce((SELECT sum(conflicting) FROM parts), 0) AS conflicting",
-        )
-        .bind(ids)
-        .fetch_one(&self.readers)
-        .await?;
+        let sums = match inputs {
+            None => sqlx::query(
+                "SELECT coalesce(sum(lines), 0) AS lines, coalesce(sum(accepted), 0) AS accepted,
+                     coalesce(sum(rejected), 0) AS rejected, coalesce(sum(duplicate), 0) AS duplicate,
+                     coalesce(sum(voided), 0) AS voided, coalesce(sum(conflicting), 0) AS conflicting FROM inputs",
+            ),
+            Some(inputs) => sqlx::query(
+                "SELECT coalesce(sum(lines), 0) AS lines, coalesce(sum(accepted), 0) AS accepted,
+                     coalesce(sum(rejected), 0) AS rejected, coalesce(sum(duplicate), 0) AS duplicate,
+                     coalesce(sum(voided), 0) AS voided, coalesce(sum(conflicting), 0) AS conflicting
+                 FROM inputs WHERE id IN (SELECT value FROM json_each($1))",
+            )
+            .bind(serde_json::to_string(inputs).map_err(StoreError::inconsistent)?),
+        };
+        let row = sums.fetch_one(&self.readers).await?;
         let number = |column| row.try_get::<i64, _>(column);
         let (accepted, duplicate) = (number("accepted")?, number("duplicate")?);
         let (voided, conflicting) = (number("voided")?, number("conflicting")?);

@@ -9,7 +9,7 @@ SELECT
     (SELECT coalesce(sum(bytes), 0) FROM segments) AS segment_bytes,
     (SELECT min(day) FROM segment_partitions) AS first_day,
     (SELECT max(day) FROM segment_partitions) AS last_day,
-    (SELECT count(*) FROM dirty_partitions) AS dirty_partitions,
+    (SELECT count(DISTINCT day) FROM dirty_partitions) AS dirty_partitions,
     (SELECT count(*) FROM service_progress WHERE dirty_from IS NOT NULL) AS dirty_services,
     (SELECT count(*) FROM service_progress WHERE first_day IS NOT NULL) AS services,
     (SELECT count(*) FROM service_usage WHERE period_type = 'Daily') AS daily_rows,

@@ -166,8 +166,22 @@ fn fill<T: Clone>(values: &mut Vec<T>, rows: usize, absent: T) {
 
 impl Block {
     fn read(&mut self, group: &mut Group, rows: usize) -> Result<(), PageError> {
-        let [time, source, id_guid, id, event_type, user, group_type, feature, quantity, size, sizes, input, copy, patch] =
-            &mut group.columns;
+        let [
+            time,
+            source,
+            id_guid,
+            id,
+            event_type,
+            user,
+            group_type,
+            feature,
+            quantity,
+            size,
+            sizes,
+            input,
+            copy,
+            patch,
+        ] = &mut group.columns;
         time.next()?.required(rows)?.integers(&mut self.times)?;
         input.next()?.required(rows)?.integers(&mut self.inputs)?;
         self.sources.clear();

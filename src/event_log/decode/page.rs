@@ -98,7 +98,12 @@ impl DataPage {
     }
 
     /// The items of a column of lists. `item` is called with the row of each.
-    pub fn lists(&self, rows: usize, scratch: &mut Vec<u8>, mut item: impl FnMut(usize)) -> Result<Values<'_>, Corrupt> {
+    pub fn lists(
+        &self,
+        rows: usize,
+        scratch: &mut Vec<u8>,
+        mut item: impl FnMut(usize),
+    ) -> Result<Values<'_>, Corrupt> {
         if self.greatest_definition != 2 || !self.has_lists {
             return Err(Corrupt("a column of lists is none"));
         }

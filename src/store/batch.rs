@@ -1,0 +1,84 @@
+//! Many rows in few statements: inserts of fixed sizes, so that few texts exist and stay prepared, and lists of keys in one
+//! parameter.
+
+use std::sync::OnceLock;
+
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteArguments;
+
+use super::Result;
+
+/// How many rows a statement takes. Larger ones save little: a statement's program grows with its rows.
+const SIZES: [usize; 3] = [128, 16, 1];
+
+/// An `INSERT … VALUES`, as constants: its text up to the values, the number of columns, and what follows the values.
+pub(super) struct Insert {
+    head: &'static str,
+    columns: usize,
+    tail: &'static str,
+    texts: [OnceLock<String>; 3],
+}
+
+impl Insert {
+    pub const fn new(head: &'static str, columns: usize, tail: &'static str) -> Self {
+        Self { head, columns, tail, texts: [const { OnceLock::new() }; 3] }
+    }
+
+    /// Inserts all items; `bind` adds a row's values in the order of the columns.
+    pub async fn all<T>(
+        &'static self,
+        connection: &mut SqliteConnection,
+        items: &[T],
+        mut bind: impl FnMut(&mut Values, &T),
+    ) -> Result<()> {
+        let mut rest = items;
+        for (size, text) in SIZES.into_iter().zip(&self.texts) {
+            while rest.len() >= size {
+                let (items, after) = rest.split_at(size);
+                rest = after;
+                let mut values = Values::with_capacity(size * self.columns);
+                for item in items {
+                    bind(&mut values, item);
+                }
+                let text = text.get_or_init(|| self.text(size));
+                sqlx::query_with(text.as_str(), values.finish()?).execute(&mut *connection).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn text(&self, rows: usize) -> String {
+        let row = ["(", &vec!["?"; self.columns].join(","), ")"].concat();
+        [self.head, " VALUES ", &vec![row; rows].join(","), " ", self.tail].concat()
+    }
+}
+
+/// The values of a statement's parameters.
+pub(super) struct Values {
+    arguments: SqliteArguments,
+    failed: Option<sqlx::error::BoxDynError>,
+}
+
+impl Values {
+    fn with_capacity(values: usize) -> Self {
+        let mut arguments = SqliteArguments::default();
+        sqlx::Arguments::reserve(&mut arguments, values, 0);
+        Self { arguments, failed: None }
+    }
+
+    pub fn push<'q, T: sqlx::Encode<'q, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>>(&mut self, value: T) -> &mut Self {
+        if let Err(error) = sqlx::Arguments::add(&mut self.arguments, value) {
+            self.failed.get_or_insert(error);
+        }
+        self
+    }
+
+    fn finish(self) -> Result<SqliteArguments> {
+        self.failed.map_or(Ok(self.arguments), |error| Err(sqlx::Error::Encode(error).into()))
+    }
+}
+
+/// Keys of 16 bytes each, one after the other: a whole list in one parameter, which statements cut up with `substr`.
+pub(super) fn joined<'a>(keys: impl IntoIterator<Item = &'a uuid::Uuid>) -> Vec<u8> {
+    keys.into_iter().flat_map(|key| *key.as_bytes()).collect()
+}
