@@ -1,5 +1,6 @@
 //! The command line: one file a command (`spec/cli.md`).
 
+mod backfill;
 mod completions;
 mod config;
 mod dead_letters;
@@ -72,6 +73,7 @@ enum Command {
     Serve(serve::Args),
     Ingest(ingest::Args),
     Rollup(rollup::Args),
+    Backfill(backfill::Args),
     Export(export::Args),
     Services(services::Args),
     Keys(keys::Args),
@@ -124,6 +126,7 @@ impl Cli {
                 Command::Serve(args) => args.run(&options).await,
                 Command::Ingest(args) => args.run(&options).await,
                 Command::Rollup(args) => args.run(&options).await,
+                Command::Backfill(args) => args.run(&options).await,
                 Command::Export(args) => args.run(&options).await,
                 Command::Services(args) => args.run(&options).await,
                 Command::Keys(args) => args.run(&options).await,

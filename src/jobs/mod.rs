@@ -1,5 +1,6 @@
 //! Jobs: where the asynchronous store meets the synchronous pipeline and rollup core. One file a job.
 
+mod backfill;
 mod draw;
 mod import;
 mod ingest;
@@ -15,6 +16,7 @@ use anyhow::Context as _;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use thiserror::Error;
 
+pub use backfill::backfill;
 pub use import::{ImportError, import_services};
 pub use ingest::{IngestReport, Wanted, inbox_holds_files, ingest};
 pub use replay::{ReplayReport, replay};

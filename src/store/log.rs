@@ -171,6 +171,47 @@ impl Store {
         Ok(())
     }
 
+    /// Marks the UTC days from `first` through `last` to be recomputed, and rows from `from` on to be drawn anew: of these
+    /// services, or of all where none are named.
+    ///
+    /// # Errors
+    /// When the lease is lost or the database fails; then nothing of it is stored.
+    pub async fn mark_for_backfill(
+        &self,
+        lease: &Lease,
+        first: Day,
+        last: Day,
+        from: Day,
+        services: &[Uuid],
+    ) -> Result<()> {
+        let mut transaction = self.begin_leased(lease).await?;
+        // An empty GUID marks the whole day.
+        let marks = if services.is_empty() { vec![""] } else { Vec::new() };
+        let guids: Vec<String> = services.iter().map(|guid| guid.simple().to_string()).collect();
+        let marks = marks.into_iter().chain(guids.iter().map(String::as_str)).collect::<Vec<_>>();
+        let marks = serde_json::to_string(&marks).map_err(StoreError::inconsistent)?;
+        sqlx::query(
+            "INSERT INTO dirty_partitions (day, service_guid)
+             SELECT DISTINCT day, unhex(value) FROM segment_partitions, json_each($3) WHERE day BETWEEN $1 AND $2
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(first.0)
+        .bind(last.0)
+        .bind(&marks)
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "UPDATE service_progress SET dirty_from = max(first_day, min(coalesce(dirty_from, $1), $1))
+             WHERE first_day IS NOT NULL AND ($2 = '[\"\"]' OR service_guid IN (SELECT unhex(value) FROM json_each($2)))",
+        )
+        .bind(from.0)
+        .bind(&marks)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
     /// The relative paths of all live segments.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{Sqlite, Transaction};
+use sqlx::{ConnectOptions as _, Sqlite, Transaction};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -171,6 +171,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(Duration::from_secs(30))
         .pragma("cache_size", "-16384")
         .pragma("wal_autocheckpoint", "2000")
+        // A long export is no slow statement, and nobody can act upon the log's saying so.
+        .disable_statement_logging()
 }
 
 /// The GUID in a column of 16 bytes.
