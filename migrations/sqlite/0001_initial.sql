@@ -47,6 +47,9 @@ CREATE TABLE segments (
     rows       INTEGER NOT NULL,
     bytes      INTEGER NOT NULL,
     hash       BLOB NOT NULL,
+    -- Where the file's end begins, which tells of its pages, and the hash of it.
+    end_at     INTEGER NOT NULL,
+    end_hash   BLOB NOT NULL,
     created_at TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 

@@ -4,6 +4,7 @@
 //! id and arrival. Which segments are live, and which rows of them hold which day, the store's catalog tells: a file that
 //! the catalog doesn't know is not part of the log.
 
+mod checked;
 mod columns;
 mod decode;
 mod dir;
@@ -41,8 +42,18 @@ pub struct Segment {
     pub bytes: u64,
     /// BLAKE3 of the whole file.
     pub hash: [u8; 32],
+    pub end: SegmentEnd,
     /// The days in it, in order, without a gap between their rows.
     pub partitions: Vec<SegmentPartition>,
+}
+
+/// The end of a segment's file, from its page indices on: it tells where pages are and what they must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentEnd {
+    /// Where it begins.
+    pub at: u64,
+    /// BLAKE3 of it.
+    pub hash: [u8; 32],
 }
 
 /// The rows of a segment that belong to one UTC day.

@@ -1,13 +1,12 @@
-//! Opening segments, after checking that they are what was written, and reading single rows whole.
+//! Opening segments, and reading single rows whole.
 
 use std::collections::VecDeque;
-use std::fs;
+use std::fs::File;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
-use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
@@ -16,26 +15,27 @@ use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy};
 use parquet::file::serialized_reader::SerializedPageReader;
 use uuid::Uuid;
 
+use super::checked::{CheckedFile, FileEnd, read_end};
 use super::decode::{Corrupt, GroupPages, PageError, PageRows, leaf};
 use super::schema::schema;
 use super::{EventLogDir, EventLogError, Segment};
 
 const ROWS_PER_BATCH: usize = 4_096;
 
-/// Segments stay in memory for later readers, but so many bytes at the most: a backlog of many thin days shares one.
-const BYTES_OPEN: usize = 48 << 20;
+/// So many segments stay open, to bound file handles and what is held of their footers.
+const MAX_OPEN: usize = 64;
 
-/// Opens segments, and checks each against its hash once for as long as it stays open.
+/// Opens segments, and keeps some of them open for later readers: a backlog of many thin days shares one.
 pub struct SegmentReader {
     dir: EventLogDir,
     /// In order of opening.
     open: Mutex<VecDeque<(Uuid, Arc<OpenSegment>)>>,
 }
 
-/// A segment whose content was found to be what the catalog says.
+/// A segment whose end was found to be what the catalog says; pages are checked as they are read.
 pub struct OpenSegment {
     path: PathBuf,
-    content: Arc<Bytes>,
+    file: Arc<CheckedFile>,
     metadata: ArrowReaderMetadata,
 }
 
@@ -45,41 +45,45 @@ impl SegmentReader {
         Self { dir, open: Mutex::default() }
     }
 
-    /// Opens a segment. One that holds several days stays open for later readers.
+    /// Opens a segment.
     ///
     /// # Errors
-    /// When the file can't be read, or its hash is not the catalog's.
-    pub fn open(&self, segment: &Segment, has_other_days: bool) -> Result<Arc<OpenSegment>, EventLogError> {
+    /// When the file can't be read, or its end is not what the catalog says.
+    pub fn open(&self, segment: &Segment) -> Result<Arc<OpenSegment>, EventLogError> {
         let of_id = |(id, open): &(Uuid, Arc<OpenSegment>)| (*id == segment.id).then(|| open.clone());
         if let Some(open) = self.open.lock().unwrap_or_else(PoisonError::into_inner).iter().find_map(of_id) {
             return Ok(open);
         }
-        let open = Arc::new(OpenSegment::open(self.dir.path_of(&segment.path), &segment.hash)?);
-        if has_other_days {
-            let mut all = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            all.push_back((segment.id, open.clone()));
-            while all.len() > 1 && all.iter().map(|(_, open)| open.content.len()).sum::<usize>() > BYTES_OPEN {
-                all.pop_front();
-            }
+        let open = Arc::new(OpenSegment::open(self.dir.path_of(&segment.path), segment)?);
+        let mut all = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push_back((segment.id, open.clone()));
+        if all.len() > MAX_OPEN {
+            all.pop_front();
         }
         Ok(open)
     }
 }
 
 impl OpenSegment {
-    fn open(path: PathBuf, hash: &[u8; 32]) -> Result<Self, EventLogError> {
-        let content = fs::read(&path).map_err(EventLogError::io("read", &path))?;
-        if blake3::hash(&content).as_bytes() != hash {
-            return Err(EventLogError::Damaged { path, detail: "its hash is not the one in the catalog".to_owned() });
+    fn open(path: PathBuf, segment: &Segment) -> Result<Self, EventLogError> {
+        let file = File::open(&path).map_err(EventLogError::io("open", &path))?;
+        let bytes = read_end(&file, segment.end.at).map_err(EventLogError::io("read", &path))?;
+        let damaged = |detail: String| EventLogError::Damaged { path: path.clone(), detail };
+        if segment.end.at + bytes.len() as u64 != segment.bytes {
+            return Err(damaged(format!("it has not the {} bytes that the catalog says", segment.bytes)));
         }
-        let content = Bytes::from(content);
+        if *blake3::hash(&bytes).as_bytes() != segment.end.hash {
+            return Err(damaged("the hash of its end is not the one in the catalog".to_owned()));
+        }
         let options = ArrowReaderOptions::new()
             .with_schema(schema())
             .with_column_index_policy(PageIndexPolicy::Skip)
             .with_offset_index_policy(PageIndexPolicy::Required);
-        let metadata = ArrowReaderMetadata::load(&content, options)
-            .map_err(|error| EventLogError::Damaged { path: path.clone(), detail: error.to_string() })?;
-        Ok(Self { path, content: Arc::new(content), metadata })
+        let end = FileEnd { at: segment.end.at, bytes: bytes.into() };
+        let metadata = ArrowReaderMetadata::load(&end, options).map_err(|error| damaged(error.to_string()))?;
+        let file = CheckedFile::new(file, segment.bytes, metadata.metadata())
+            .map_err(|Corrupt(detail)| damaged(detail.to_owned()))?;
+        Ok(Self { path, file: Arc::new(file), metadata })
     }
 
     /// Calls `take` with single rows of all columns, by their numbers within the segment, which must rise.
@@ -99,8 +103,7 @@ impl OpenSegment {
             next = row + 1;
         }
         let damaged = |detail: String| EventLogError::Damaged { path: self.path.clone(), detail };
-        let builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata((*self.content).clone(), self.metadata.clone());
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata((*self.file).clone(), self.metadata.clone());
         let reader = builder
             .with_projection(ProjectionMask::all())
             .with_batch_size(ROWS_PER_BATCH)
@@ -139,14 +142,14 @@ impl OpenSegment {
         &self,
         group: usize,
         column: usize,
-    ) -> Result<(SerializedPageReader<Bytes>, &ColumnChunkMetaData), PageError> {
+    ) -> Result<(SerializedPageReader<CheckedFile>, &ColumnChunkMetaData), PageError> {
         let metadata = self.metadata.metadata();
         let of_group = metadata.row_group(group);
         let chunk = of_group.column(column);
         let offsets = metadata.page_index_for_row_group(group);
         let locations = offsets.offset_index(column).ok_or(Corrupt("a column has no page index"))?;
         let locations = Some(locations.page_locations().clone());
-        let reader = SerializedPageReader::new(self.content.clone(), chunk, count(of_group.num_rows()), locations)?;
+        let reader = SerializedPageReader::new(self.file.clone(), chunk, count(of_group.num_rows()), locations)?;
         Ok((reader, chunk))
     }
 

@@ -116,7 +116,7 @@ fn read(dir: EventLogDir, segments: &[Segment]) -> Vec<String> {
     let reader = SegmentReader::new(dir);
     let mut spelt_events = Vec::new();
     for segment in segments {
-        let open = reader.open(segment, true).unwrap();
+        let open = reader.open(segment).unwrap();
         for partition in &segment.partitions {
             let rows: Vec<u64> = (partition.first_row..partition.first_row + partition.rows).collect();
             let mut folded = Vec::new();

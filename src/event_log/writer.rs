@@ -3,10 +3,11 @@
 use parquet::file::writer::SerializedFileWriter;
 use uuid::Uuid;
 
+use super::checked::PageHashes;
 use super::columns::SegmentColumns;
 use super::packed::Key;
 use super::schema::{parquet_schema, properties};
-use super::{EventLogDir, EventLogError, PackedEvents, Segment, SegmentPartition};
+use super::{EventLogDir, EventLogError, PackedEvents, Segment, SegmentEnd, SegmentPartition};
 
 /// A day with at least so many rows in a batch gets a segment of its own; thinner ones share one, because each file costs
 /// an fsync.
@@ -51,7 +52,7 @@ fn divide(rows: &[Key]) -> Vec<PreparedSegment> {
 /// # Errors
 /// When the rows can't be encoded or the file not be written.
 pub fn write(dir: &EventLogDir, packs: &[PackedEvents], segment: &PreparedSegment) -> Result<Segment, EventLogError> {
-    let content = encode(packs, &segment.rows)?;
+    let (content, end_at) = encode(packs, &segment.rows)?;
     let partitions = partitions(&segment.rows);
     let only_day = (partitions.len() == 1).then(|| partitions[0].day);
     let id = Uuid::now_v7();
@@ -63,16 +64,18 @@ pub fn write(dir: &EventLogDir, packs: &[PackedEvents], segment: &PreparedSegmen
         rows: segment.rows.len() as u64,
         bytes: content.len() as u64,
         hash: *blake3::hash(&content).as_bytes(),
+        end: SegmentEnd { at: end_at as u64, hash: *blake3::hash(&content[end_at..]).as_bytes() },
         partitions,
     })
 }
 
-/// The file of these rows.
-fn encode(packs: &[PackedEvents], rows: &[Key]) -> Result<Vec<u8>, EventLogError> {
+/// The file of these rows, and where its end begins, which tells of its pages.
+fn encode(packs: &[PackedEvents], rows: &[Key]) -> Result<(Vec<u8>, usize), EventLogError> {
     let schema = parquet_schema();
     let mut file = SerializedFileWriter::new(Vec::new(), schema.root_schema_ptr(), properties())?;
     let mut columns = SegmentColumns::new(schema)?;
     let mut gathered = Gathered::default();
+    let mut hashes = PageHashes::default();
     let mut before: Option<&Key> = None;
     for of_group in rows.chunks(ROWS_PER_GROUP) {
         for of_page in of_group.chunks(ROWS_PER_PAGE) {
@@ -90,11 +93,14 @@ fn encode(packs: &[PackedEvents], rows: &[Key]) -> Result<Vec<u8>, EventLogError
         }
         let mut group = file.next_row_group()?;
         for (chunk, closed) in columns.finish()? {
+            hashes.add(&chunk, &closed);
             group.append_column(&chunk, closed)?;
         }
         group.close()?;
     }
-    Ok(file.into_inner()?)
+    let end = file.bytes_written();
+    file.append_key_value_metadata(hashes.into_metadata());
+    Ok((file.into_inner()?, end))
 }
 
 /// Events copied side by side. In the order of the log they lie anywhere in memory; copying is a loop so small that the

@@ -54,7 +54,7 @@ impl Folder {
     pub fn fold(&self, task: &PartitionTask) -> Result<PartitionFacts, EventLogError> {
         let open = |(segment, partition): &(Segment, SegmentPartition)| {
             let first = index(partition.first_row);
-            let segment = self.reader.open(segment, partition.rows < segment.rows)?;
+            let segment = self.reader.open(segment)?;
             Ok(Slice { segment, rows: first..first + index(partition.rows) })
         };
         let slices = task.slices.iter().map(open).collect::<Result<Vec<Slice>, EventLogError>>()?;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::batch::Insert;
 use super::{DeadLetter, Lease, Result, Store, StoreError, count, day, dead_letters, guid, text_of};
-use crate::event_log::{Segment, SegmentPartition};
+use crate::event_log::{Segment, SegmentEnd, SegmentPartition};
 use crate::model::{Day, Instant};
 use crate::rollup::{PartitionTask, VoidMark};
 
@@ -257,7 +257,7 @@ impl Store {
     pub async fn partition_task(&self, dirty: &DirtyPartition) -> Result<PartitionTask> {
         let of = dirty.day;
         let slices = sqlx::query(
-            "SELECT s.id, s.path, s.rows AS segment_rows, s.bytes, s.hash, p.first_row, p.rows
+            "SELECT s.id, s.path, s.rows AS segment_rows, s.bytes, s.hash, s.end_at, s.end_hash, p.first_row, p.rows
              FROM segment_partitions p JOIN segments s ON s.id = p.segment_id WHERE p.day = $1 ORDER BY s.id",
         )
         .bind(of.0)
@@ -270,12 +270,17 @@ impl Store {
         let slice = |row: &sqlx::sqlite::SqliteRow| {
             let unsigned = |column| row.try_get::<i64, _>(column).map(i64::cast_unsigned);
             let partition = SegmentPartition { day: of, first_row: unsigned("first_row")?, rows: unsigned("rows")? };
+            let hash = |column| {
+                let bytes: &[u8] = row.try_get(column)?;
+                bytes.try_into().map_err(StoreError::inconsistent)
+            };
             let segment = Segment {
                 id: guid(row, "id")?,
                 path: row.try_get("path")?,
                 rows: unsigned("segment_rows")?,
                 bytes: unsigned("bytes")?,
-                hash: row.try_get::<&[u8], _>("hash")?.try_into().map_err(StoreError::inconsistent)?,
+                hash: hash("hash")?,
+                end: SegmentEnd { at: unsigned("end_at")?, hash: hash("end_hash")? },
                 partitions: Vec::new(),
             };
             Ok((segment, partition))
@@ -340,15 +345,20 @@ async fn upsert_input(connection: &mut sqlx::SqliteConnection, input: &Input, no
 
 async fn insert_segments(connection: &mut sqlx::SqliteConnection, segments: &[Segment], now: Instant) -> Result<()> {
     for segment in segments {
-        sqlx::query("INSERT INTO segments (id, path, rows, bytes, hash, created_at) VALUES ($1, $2, $3, $4, $5, $6)")
-            .bind(segment.id.as_bytes().as_slice())
-            .bind(&segment.path)
-            .bind(count(segment.rows)?)
-            .bind(count(segment.bytes)?)
-            .bind(segment.hash.as_slice())
-            .bind(text_of(now))
-            .execute(&mut *connection)
-            .await?;
+        sqlx::query(
+            "INSERT INTO segments (id, path, rows, bytes, hash, end_at, end_hash, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(segment.id.as_bytes().as_slice())
+        .bind(&segment.path)
+        .bind(count(segment.rows)?)
+        .bind(count(segment.bytes)?)
+        .bind(segment.hash.as_slice())
+        .bind(count(segment.end.at)?)
+        .bind(segment.end.hash.as_slice())
+        .bind(text_of(now))
+        .execute(&mut *connection)
+        .await?;
     }
     let of_segment = |segment: &Segment| {
         let id: Uuid = segment.id;

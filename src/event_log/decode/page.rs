@@ -10,6 +10,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use super::bits::{Input, hybrid};
 use super::{Corrupt, GroupPages, PageError};
 use crate::event_log::OpenSegment;
+use crate::event_log::checked::CheckedFile;
 
 /// A page that was decompressed, but not decoded.
 pub(super) struct DataPage {
@@ -29,7 +30,7 @@ pub(super) struct Dictionary {
 
 /// A column of one row group, at one of its pages.
 pub(super) struct ColumnPages {
-    reader: SerializedPageReader<Bytes>,
+    reader: SerializedPageReader<CheckedFile>,
     greatest_definition: u32,
     has_lists: bool,
 }
