@@ -12,7 +12,7 @@ use crate::model::Day;
 use crate::rollup::{
     Changes, FoldRules, Folder, MergedUsers, MonthKey, PartitionFacts, PartitionTask, ServiceChange, UserKey,
 };
-use crate::store::{DirtyPartition, FactsCommit, Lease, ServiceFacts, ServiceRows};
+use crate::store::{DirtyPartition, FactsCommit, Lease, ServiceFacts, ServiceRows, ServiceToDraw};
 
 /// Partitions are folded together until they hold so many rows: the threads must all have something to do.
 const ROWS_TOGETHER: u64 = 1_000_000;
@@ -23,8 +23,8 @@ const ROWS_IN_MEMORY: usize = 1 << 20;
 /// Facts are merged and stored once they are so many, services' days and users' days together. Each commit writes every
 /// month and user that it touches, so they should be few; a service's day takes 200 bytes in memory, a user's about 60.
 const FACTS_TOGETHER: usize = 1_000_000;
-/// Services whose rows are written in one commit.
-const SERVICES_TOGETHER: i64 = 512;
+/// Rows are drawn and written together for so many services that they are about so many, which bounds memory.
+const DRAWN_TOGETHER: usize = 1 << 16;
 
 /// What a rollup did.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,12 +52,12 @@ pub(super) async fn rollup_leased(
     installation.store.advance_states(lease, today, now).await?;
     let mut report = RollupReport::default();
     let mut unreadable = roll_partitions(installation, run, lease, &mut report).await?;
-    let mut after = None;
-    loop {
+    let mut due = installation.store.services_to_draw(today).await?;
+    while !due.is_empty() {
         run.check()?;
-        let services = installation.store.services_to_draw(after, today, SERVICES_TOGETHER).await?;
-        let Some(last) = services.last() else { break };
-        after = Some(last.service);
+        let rest = due.split_off(next_services(&due, today));
+        let mut services = std::mem::replace(&mut due, rest);
+        installation.store.read_services(&mut services).await?;
         let config = installation.config.clone();
         let drawn = installation
             .on_threads(move || {
@@ -105,6 +105,17 @@ async fn roll_partitions(
         }
     }
     Ok(unreadable)
+}
+
+/// How many of these services are drawn together.
+fn next_services(due: &[ServiceToDraw], today: Day) -> usize {
+    let mut rows = 0;
+    let fits = |service: &&ServiceToDraw| {
+        // Its days, and a month or two.
+        rows += service.from.through(today).count() + 2;
+        rows <= DRAWN_TOGETHER
+    };
+    due.iter().take_while(fits).count().max(1)
 }
 
 /// How many of these partitions are folded together.

@@ -7,7 +7,6 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
-use super::rows::{digest, numbers, state};
 use super::{Result, Store, StoreError, decode, guid};
 use crate::model::{Day, Gauges, IdentityHash, Instant, Numbers, PeriodType, RowState};
 use crate::rollup::{MonthFacts, MonthKey};
@@ -42,32 +41,38 @@ pub struct StoredRow {
     pub closes_at: Instant,
 }
 
+/// What a service's stored rows are found by: its GUID, the first day and the first month, of 16, 10 and 10 bytes.
+const WANTED_BYTES: usize = 36;
+
 impl Store {
-    /// The services after `after` whose rows must be drawn so that they reach `today`, at most `limit`, in order of their
-    /// GUIDs.
+    /// The services whose rows must be drawn so that they reach `today`, in order of their GUIDs, without their facts and
+    /// rows.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn services_to_draw(&self, after: Option<Uuid>, today: Day, limit: i64) -> Result<Vec<ServiceToDraw>> {
+    pub async fn services_to_draw(&self, today: Day) -> Result<Vec<ServiceToDraw>> {
         let due = sqlx::query(
             "SELECT service_guid, first_day, held, rows_from, rows_through, dirty_from FROM service_progress
-             WHERE service_guid > $3 AND (dirty_from IS NOT NULL
-                 OR (first_day <= $1 AND coalesce(rows_through, first_day - 1) < $1))
-             ORDER BY service_guid LIMIT $2",
+             WHERE dirty_from IS NOT NULL OR (first_day <= $1 AND coalesce(rows_through, first_day - 1) < $1)
+             ORDER BY service_guid",
         )
         .bind(today.0)
-        .bind(limit)
-        .bind(after.as_ref().map_or(&[][..], |after| after.as_bytes()))
         .fetch_all(&self.readers)
         .await?;
-        let mut services = due.iter().map(|row| due_service(row, today)).collect::<Result<Vec<ServiceToDraw>>>()?;
-        self.read_months(&mut services).await?;
-        self.read_rows(&mut services).await?;
-        Ok(services)
+        due.iter().map(|row| due_service(row, today)).collect()
+    }
+
+    /// Reads the facts and rows of these services, which are sorted.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn read_services(&self, services: &mut [ServiceToDraw]) -> Result<()> {
+        self.read_months(services).await?;
+        self.read_rows(services).await
     }
 
     async fn read_months(&self, services: &mut [ServiceToDraw]) -> Result<()> {
-        let (Some(last), false) = (self.last_month().await?, services.is_empty()) else { return Ok(()) };
+        let Some(last) = self.last_month().await? else { return Ok(()) };
         let months_of = |service: &ServiceToDraw| {
             let guid = service.service;
             std::iter::successors(Some(service.from.month()), |month| Some(month.next_month()))
@@ -85,9 +90,10 @@ impl Store {
     }
 
     async fn read_rows(&self, services: &mut [ServiceToDraw]) -> Result<()> {
-        // The GUID, the first day and the first month: 16, 10 and 10 bytes.
         let mut wanted: Vec<u8> = Vec::new();
-        for service in services.iter().filter(|service| service.rows_from.is_some()) {
+        let mut with_rows: Vec<&mut ServiceToDraw> =
+            services.iter_mut().filter(|service| service.rows_from.is_some()).collect();
+        for service in &with_rows {
             wanted.extend_from_slice(service.service.as_bytes());
             wanted.extend_from_slice(service.from.to_string().as_bytes());
             wanted.extend_from_slice(service.from.month().to_string().as_bytes());
@@ -98,7 +104,12 @@ impl Store {
         let rows = sqlx::query(
             "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 36 FROM wanted WHERE at + 36 < length($1)),
                  types (period_type, place) AS (VALUES ('Daily', 16), ('Monthly', 26))
-             SELECT u.* FROM wanted CROSS JOIN types CROSS JOIN service_usage u
+             SELECT at, u.period_type, u.period, total_user_count, pro_user_count, guest_user_count, disabled_user_count,
+                 unregistered_user_count, feature_usage_secure_messaging_gateway, feature_usage_secure_messaging_plus,
+                 feature_usage_data_leak_prevention, feature_usage_secure_large_files, feature_usage_secure_forms,
+                 total_message_count, total_attachment_count, attachment_storage_usage, event_count, input_digest, clamped,
+                 revision, state, closes_at
+             FROM wanted CROSS JOIN types CROSS JOIN service_usage u
              ON u.service_guid = lower(hex(substr($1, at, 16))) AND u.period_type = types.period_type
                  AND u.period >= CAST(substr($1, at + place, 10) AS TEXT)",
         )
@@ -106,11 +117,9 @@ impl Store {
         .fetch_all(&self.readers)
         .await?;
         for row in &rows {
-            let service = Uuid::try_parse(row.try_get("service_guid")?).map_err(StoreError::inconsistent)?;
-            if let Ok(at) = services.binary_search_by_key(&service, |service| service.service) {
-                let (key, stored) = stored_row(row)?;
-                services[at].rows.insert(key, stored);
-            }
+            let at = usize::try_from(row.try_get::<i64, _>(0)?).map_err(StoreError::inconsistent)?;
+            let (key, stored) = stored_row(row)?;
+            with_rows[at / WANTED_BYTES].rows.insert(key, stored);
         }
         Ok(())
     }
@@ -131,18 +140,24 @@ fn due_service(row: &SqliteRow, today: Day) -> Result<ServiceToDraw> {
     })
 }
 
+/// Its columns are found by their place: there are two rows a service in each rollup, and names cost as much as values.
 fn stored_row(row: &SqliteRow) -> Result<((PeriodType, Day), StoredRow)> {
-    let text = |column: &str| row.try_get::<&str, _>(column);
-    let period_type = text("period_type")?.parse().map_err(StoreError::Inconsistent)?;
-    let period = text("period")?.parse().map_err(StoreError::Inconsistent)?;
+    let text = |place: usize| row.try_get::<&str, _>(place);
+    let mut numbers = Numbers::default();
+    for (number, place) in numbers.0.iter_mut().zip(3..) {
+        *number = row.try_get::<i64, usize>(place)?;
+    }
+    let digest: &[u8] = row.try_get(17)?;
+    let state = text(20)?;
     let stored = StoredRow {
-        numbers: numbers(row)?,
-        event_count: row.try_get("event_count")?,
-        input_digest: digest(row)?,
-        clamped: row.try_get("clamped")?,
-        revision: row.try_get("revision")?,
-        state: state(row)?,
-        closes_at: Instant::parse_rfc3339(text("closes_at")?).ok_or_else(|| StoreError::inconsistent("closes_at"))?,
+        numbers,
+        event_count: row.try_get(16)?,
+        input_digest: IdentityHash(u128::from_be_bytes(digest.try_into().map_err(StoreError::inconsistent)?)),
+        clamped: row.try_get(18)?,
+        revision: row.try_get(19)?,
+        state: RowState::from_name(state).ok_or_else(|| StoreError::inconsistent(format!("the state {state}")))?,
+        closes_at: Instant::parse_rfc3339(text(21)?).ok_or_else(|| StoreError::inconsistent("closes_at"))?,
     };
-    Ok(((period_type, period), stored))
+    let period_type = text(1)?.parse().map_err(StoreError::Inconsistent)?;
+    Ok(((period_type, text(2)?.parse().map_err(StoreError::Inconsistent)?), stored))
 }

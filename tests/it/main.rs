@@ -17,4 +17,5 @@ mod oracle_line;
 mod random_events;
 mod random_spelling;
 mod rooms;
+mod store;
 mod support;
