@@ -25,7 +25,7 @@ pub use packed::PackedEvents;
 pub use reader::{OpenSegment, SegmentReader};
 pub use rows::{Column, EventRows};
 pub use schema::{Columns, schema};
-pub use writer::{prepare, write};
+pub use writer::SegmentWriter;
 
 use crate::model::Day;
 

@@ -1,5 +1,7 @@
 //! From packed events in order of arrival to durable segments.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use parquet::file::writer::SerializedFileWriter;
 use uuid::Uuid;
 
@@ -17,13 +19,54 @@ const ROWS_PER_PAGE: usize = 2_048;
 const ROWS_PER_GROUP: usize = 64 * ROWS_PER_PAGE;
 
 /// The rows of one segment to be, in order.
-pub struct PreparedSegment {
+struct PreparedSegment {
     rows: Vec<Key>,
 }
 
+/// Writes batches of events as segments.
+pub struct SegmentWriter {
+    dir: EventLogDir,
+    threads: usize,
+}
+
+impl SegmentWriter {
+    /// It writes so many segments at once, each on a thread of its own: much of the time it waits for the disk.
+    #[must_use]
+    pub fn new(dir: EventLogDir, threads: usize) -> Self {
+        Self { dir, threads: threads.max(1) }
+    }
+
+    /// Orders all events, makes segments of them, and makes those durable. Packs come in order of arrival.
+    ///
+    /// # Errors
+    /// When rows can't be encoded or a file not be written.
+    #[expect(clippy::needless_pass_by_value, reason = "what was written is done with")]
+    pub fn write(&self, packs: Vec<PackedEvents>) -> Result<Vec<Segment>, EventLogError> {
+        let prepared = prepare(&packs);
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut written = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(segment) = prepared.get(index) else { return Ok::<_, EventLogError>(written) };
+                written.push((index, write(&self.dir, &packs, segment)?));
+            }
+        };
+        let helpers = self.threads.min(prepared.len()).saturating_sub(1);
+        std::thread::scope(|scope| {
+            let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(work)).collect();
+            let mut written = work()?;
+            for helper in helpers {
+                written.extend(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            }
+            written.sort_unstable_by_key(|(index, _)| *index);
+            Ok(written.into_iter().map(|(_, segment)| segment).collect())
+        })
+    }
+}
+
 /// Orders all events and divides them into segments. Packs come in order of arrival.
-#[must_use]
-pub fn prepare(packs: &[PackedEvents]) -> Vec<PreparedSegment> {
+fn prepare(packs: &[PackedEvents]) -> Vec<PreparedSegment> {
     let mut rows: Vec<Key> = packs.iter().zip(0..).flat_map(|(pack, index)| pack.keys(index)).collect();
     rows.sort_unstable();
     for tied in rows.chunk_by_mut(|a, b| (a.service, a.time) == (b.service, b.time)).filter(|tied| tied.len() > 1) {
@@ -47,10 +90,7 @@ fn divide(rows: &[Key]) -> Vec<PreparedSegment> {
 }
 
 /// Encodes a segment, makes its file durable, and tells what the catalog must know of it.
-///
-/// # Errors
-/// When the rows can't be encoded or the file not be written.
-pub fn write(dir: &EventLogDir, packs: &[PackedEvents], segment: &PreparedSegment) -> Result<Segment, EventLogError> {
+fn write(dir: &EventLogDir, packs: &[PackedEvents], segment: &PreparedSegment) -> Result<Segment, EventLogError> {
     let content = encode(packs, &segment.rows)?;
     let partitions = partitions(&segment.rows);
     let only_day = (partitions.len() == 1).then(|| partitions[0].day);
