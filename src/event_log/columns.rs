@@ -9,8 +9,8 @@ use zstd::bulk::Compressor;
 use super::encode::{
     Column, DictionaryColumn, Entries, FlagColumn, IntegerColumn, NameColumn, PlainColumn, ZSTD_LEVEL,
 };
-use super::packed::{PACKED_ATTACHMENT, PackedEvent, PackedValue};
-use crate::model::{EventType, Feature, GroupType, Instant, Member, canonical_guid};
+use super::packed::{PACKED_ATTACHMENT, PackedEvent, PackedId, PackedValue};
+use crate::model::{EventType, Feature, GroupType, Instant, Member};
 
 /// Takes events in the log's order and gives them back as the column chunks of a row group.
 pub(super) struct SegmentColumns {
@@ -116,12 +116,15 @@ impl SegmentColumns {
         }
         self.time.push(time.nanos());
         self.source.push(event.source);
-        if let Some(guid) = canonical_guid(event.id) {
-            self.id_guid.levels().value(row);
-            self.id_guid.push_guids(guid.as_bytes());
-        } else {
-            self.id.levels().value(row);
-            self.id.push_text(event.id);
+        match event.id {
+            PackedId::Guid(guid) => {
+                self.id_guid.levels().value(row);
+                self.id_guid.push_guids(guid);
+            }
+            PackedId::Text(text) => {
+                self.id.levels().value(row);
+                self.id.push_text(text);
+            }
         }
         self.event_type.push(event.event_type as u8);
         self.input.push(event.input);
@@ -227,14 +230,12 @@ impl SegmentColumns {
         self.for_each(|column, compressor| column.end_page(rows, compressor))
     }
 
-    /// Gives the column chunks of the rows since the last time, in the order of the schema.
-    pub fn finish(&mut self) -> Result<Vec<(Bytes, ColumnCloseResult)>> {
-        let mut chunks = Vec::new();
+    /// Gives the column chunks of the rows since the last time, in the order of the schema, each before the next is made.
+    pub fn finish(&mut self, mut take: impl FnMut(&Bytes, ColumnCloseResult) -> Result<()>) -> Result<()> {
         self.for_each(|column, compressor| {
-            chunks.push(column.finish(compressor)?);
-            Ok(())
-        })?;
-        Ok(chunks)
+            let (chunk, closed) = column.finish(compressor)?;
+            take(&chunk, closed)
+        })
     }
 
     /// In the order of the schema.

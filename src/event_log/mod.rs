@@ -28,7 +28,7 @@ pub use packed::PackedEvents;
 pub use reader::{OpenSegment, SegmentReader};
 pub use rows::EventRows;
 pub use schema::schema;
-pub use writer::{prepare, write};
+pub use writer::SegmentWriter;
 
 use crate::model::Day;
 

@@ -1,6 +1,8 @@
 //! Decoded events waiting to be written: packed, because many of them wait, and indexed by what orders them.
 
-use crate::model::{Day, Event, EventType, Instant, Member, MemberKind, MemberValue};
+use uuid::Uuid;
+
+use crate::model::{Event, EventType, Instant, Member, MemberKind, MemberValue, canonical_guid};
 
 /// A packed event is its line's number, the length of its body, and the body.
 const LENGTH_AT: usize = 8;
@@ -28,19 +30,36 @@ struct Place {
 }
 
 /// What orders the events of the log, but for source and id; and where in which pack the event begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
-    pub day: Day,
     pub service: u128,
     pub time: Instant,
     pub pack: u32,
     pub start: u32,
 }
 
+/// An event's `id` as it is packed.
+#[derive(Clone, Copy)]
+pub(super) enum PackedId<'a> {
+    /// It spells this GUID in the canonical form.
+    Guid(&'a [u8; 16]),
+    Text(&'a [u8]),
+}
+
+impl PackedId<'_> {
+    /// As the event spells it.
+    pub fn text(self) -> Vec<u8> {
+        match self {
+            Self::Guid(guid) => Uuid::from_bytes(*guid).hyphenated().to_string().into_bytes(),
+            Self::Text(text) => text.to_vec(),
+        }
+    }
+}
+
 /// An event, read where it is packed.
 pub(super) struct PackedEvent<'a> {
     pub source: &'a [u8],
-    pub id: &'a [u8],
+    pub id: PackedId<'a>,
     pub event_type: EventType,
     pub input: i64,
     pub line: u64,
@@ -72,7 +91,16 @@ impl PackedEvents {
         self.bytes.extend_from_slice(&[0; BODY_AT - LENGTH_AT]);
         self.bytes.push(event.event_type as u8);
         push_text(&mut self.bytes, &event.source);
-        push_text(&mut self.bytes, &event.id);
+        match canonical_guid(event.id.as_bytes()) {
+            Some(guid) => {
+                self.bytes.push(1);
+                self.bytes.extend_from_slice(guid.as_bytes());
+            }
+            None => {
+                self.bytes.push(0);
+                push_text(&mut self.bytes, &event.id);
+            }
+        }
         let present_at = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 2]);
         let mut present = 0_u16;
@@ -103,13 +131,7 @@ impl PackedEvents {
     }
 
     pub(super) fn keys(&self, pack: u32) -> impl Iterator<Item = Key> + '_ {
-        self.places.iter().map(move |place| Key {
-            day: Day::utc_of(place.time),
-            service: place.service,
-            time: place.time,
-            pack,
-            start: place.start,
-        })
+        self.places.iter().map(move |place| Key { service: place.service, time: place.time, pack, start: place.start })
     }
 
     /// The bytes of the event that begins at `start`.
@@ -129,7 +151,7 @@ impl PackedEvents {
             body,
             event_type: EventType::ALL[usize::from(bytes.byte())],
             source: bytes.list(1),
-            id: bytes.list(1),
+            id: bytes.id(),
             input: self.input,
             present: u16::from_le_bytes(bytes.take()),
             members: bytes,
@@ -240,6 +262,15 @@ impl<'a> Bytes<'a> {
         let (taken, rest) = self.0.split_at(length);
         self.0 = rest;
         taken
+    }
+
+    fn id(&mut self) -> PackedId<'a> {
+        if self.byte() == 0 {
+            return PackedId::Text(self.list(1));
+        }
+        let (guid, rest) = self.0.split_first_chunk().expect("what was packed is whole");
+        self.0 = rest;
+        PackedId::Guid(guid)
     }
 
     /// Items of so many bytes each, behind their number.

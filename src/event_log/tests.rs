@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     Block, BlockReader, EventLogDir, EventLogError, EventRows, Id, OpenSegment, PackedEvents, Segment, SegmentReader,
-    prepare, write,
+    SegmentWriter,
 };
 use crate::model::{Attachment, Event, EventData, EventType, Feature, GroupType, Instant, content};
 
@@ -107,8 +107,7 @@ fn written(events: &[Event<'_>]) -> (tempfile::TempDir, EventLogDir, Vec<Segment
     let dir = EventLogDir::open(home.path()).unwrap();
     let mut pack = PackedEvents::of_input(7, 0);
     events.iter().zip(1..).for_each(|(event, line)| pack.push(event, line));
-    let packs = [pack];
-    let segments = prepare(&packs).iter().map(|segment| write(&dir, &packs, segment).unwrap()).collect();
+    let segments = SegmentWriter::new(dir.clone(), 2).write(vec![pack]).unwrap();
     (home, dir, segments)
 }
 

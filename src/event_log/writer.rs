@@ -1,5 +1,10 @@
 //! From packed events in order of arrival to durable segments.
 
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use foldhash::fast::FixedState;
 use parquet::file::writer::SerializedFileWriter;
 use uuid::Uuid;
 
@@ -8,6 +13,7 @@ use super::columns::SegmentColumns;
 use super::packed::Key;
 use super::schema::{parquet_schema, properties};
 use super::{EventLogDir, EventLogError, PackedEvents, Segment, SegmentEnd, SegmentPartition};
+use crate::model::{Day, Instant};
 
 /// A day with at least so many rows in a batch gets a segment of its own; thinner ones share one, because each file costs
 /// an fsync.
@@ -15,45 +21,156 @@ const ROWS_FOR_OWN_SEGMENT: usize = 8_192;
 
 /// Rows of a page, which is the least that a reader must decode.
 const ROWS_PER_PAGE: usize = 2_048;
+/// What a row takes in the file, about.
+const LIKELY_ROW_BYTES: usize = 72;
 const ROWS_PER_GROUP: usize = 64 * ROWS_PER_PAGE;
 
+/// The rows of a batch, in order.
+struct Prepared {
+    rows: Vec<Row>,
+    segments: Vec<PreparedSegment>,
+}
+
 /// The rows of one segment to be, in order.
-pub struct PreparedSegment {
-    rows: Vec<Key>,
+struct PreparedSegment {
+    groups: Vec<Group>,
+}
+
+/// The rows of a service's day: a range of the batch's.
+#[derive(Clone)]
+struct Group {
+    day: Day,
+    service: u128,
+    rows: Range<usize>,
+}
+
+/// Where in which pack an event begins.
+#[derive(Clone, Copy)]
+struct Row {
+    time: Instant,
+    pack: u32,
+    start: u32,
+}
+
+/// Writes batches of events as segments.
+pub struct SegmentWriter {
+    dir: EventLogDir,
+    threads: usize,
+}
+
+impl SegmentWriter {
+    /// It writes so many segments at once, each on a thread of its own: much of the time it waits for the disk.
+    #[must_use]
+    pub fn new(dir: EventLogDir, threads: usize) -> Self {
+        Self { dir, threads: threads.max(1) }
+    }
+
+    /// Orders all events, makes segments of them, and makes those durable. Packs come in order of arrival.
+    ///
+    /// # Errors
+    /// When rows can't be encoded or a file not be written.
+    #[expect(clippy::needless_pass_by_value, reason = "what was written is done with")]
+    pub fn write(&self, packs: Vec<PackedEvents>) -> Result<Vec<Segment>, EventLogError> {
+        let prepared = prepare(&packs);
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut written = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(segment) = prepared.segments.get(index) else { return Ok::<_, EventLogError>(written) };
+                written.push((index, write(&self.dir, &packs, &prepared.rows, segment)?));
+            }
+        };
+        let helpers = self.threads.min(prepared.segments.len()).saturating_sub(1);
+        std::thread::scope(|scope| {
+            let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(work)).collect();
+            let mut written = work()?;
+            for helper in helpers {
+                written.extend(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            }
+            written.sort_unstable_by_key(|(index, _)| *index);
+            Ok(written.into_iter().map(|(_, segment)| segment).collect())
+        })
+    }
 }
 
 /// Orders all events and divides them into segments. Packs come in order of arrival.
-#[must_use]
-pub fn prepare(packs: &[PackedEvents]) -> Vec<PreparedSegment> {
-    let mut rows: Vec<Key> = packs.iter().zip(0..).flat_map(|(pack, index)| pack.keys(index)).collect();
-    rows.sort_unstable();
-    for tied in rows.chunk_by_mut(|a, b| (a.service, a.time) == (b.service, b.time)).filter(|tied| tied.len() > 1) {
-        tied.sort_by(|a, b| {
-            let (a, b) = (packs[a.pack as usize].get(a.start), packs[b.pack as usize].get(b.start));
-            (a.source, a.id).cmp(&(b.source, b.id))
-        });
+fn prepare(packs: &[PackedEvents]) -> Prepared {
+    let (mut rows, groups) = group(packs);
+    for group in &groups {
+        let rows = &mut rows[group.rows.clone()];
+        // Nearly in order, as most events arrive in the order of their times.
+        rows.sort_by_key(|row| row.time);
+        for tied in rows.chunk_by_mut(|a, b| a.time == b.time).filter(|tied| tied.len() > 1) {
+            tied.sort_by_cached_key(|row| {
+                let event = packs[row.pack as usize].get(row.start);
+                (event.source, event.id.text())
+            });
+        }
     }
-    divide(&rows)
+    Prepared { rows, segments: divide(&groups) }
 }
 
-fn divide(rows: &[Key]) -> Vec<PreparedSegment> {
-    let days: Vec<&[Key]> = rows.chunk_by(|a, b| a.day == b.day).collect();
-    let (own, shared): (Vec<&[Key]>, Vec<&[Key]>) = days.into_iter().partition(|day| day.len() >= ROWS_FOR_OWN_SEGMENT);
+/// Puts the rows of each service's day together, in order of arrival, and these groups in order: services are compared
+/// with one another once, not once for each of their events.
+fn group(packs: &[PackedEvents]) -> (Vec<Row>, Vec<Group>) {
+    let mut numbers: HashMap<(Day, u128), u32, FixedState> = HashMap::default();
+    let mut groups: Vec<Group> = Vec::new();
+    let mut number_of_row = Vec::with_capacity(packs.iter().map(PackedEvents::len).sum());
+    for key in packs.iter().flat_map(|pack| pack.keys(0)) {
+        let day = Day::utc_of(key.time);
+        let number = *numbers.entry((day, key.service)).or_insert_with(|| {
+            groups.push(Group { day, service: key.service, rows: 0..0 });
+            u32::try_from(groups.len() - 1).expect("a batch has fewer than 2^32 events")
+        });
+        groups[number as usize].rows.end += 1;
+        number_of_row.push(number);
+    }
+    let mut order: Vec<usize> = (0..groups.len()).collect();
+    order.sort_unstable_by_key(|number| (groups[*number].day, groups[*number].service));
+    let mut from = 0;
+    for number in &order {
+        let rows = &mut groups[*number].rows;
+        let count = rows.end;
+        *rows = from..from;
+        from += count;
+    }
+    let nowhere = Row { time: Instant::from_nanos(0), pack: 0, start: 0 };
+    let mut rows = vec![nowhere; number_of_row.len()];
+    let keys = packs.iter().zip(0..).flat_map(|(pack, index)| pack.keys(index));
+    for (key, number) in keys.zip(&number_of_row) {
+        let end = &mut groups[*number as usize].rows.end;
+        rows[*end] = Row { time: key.time, pack: key.pack, start: key.start };
+        *end += 1;
+    }
+    (rows, order.into_iter().map(|number| groups[number].clone()).collect())
+}
+
+fn divide(groups: &[Group]) -> Vec<PreparedSegment> {
+    let days: Vec<&[Group]> = groups.chunk_by(|a, b| a.day == b.day).collect();
+    let has_own = |day: &&[Group]| row_count(day) >= ROWS_FOR_OWN_SEGMENT;
+    let (own, shared): (Vec<&[Group]>, Vec<&[Group]>) = days.into_iter().partition(has_own);
     let mut prepared: Vec<PreparedSegment> =
-        own.into_iter().map(|day| PreparedSegment { rows: day.to_vec() }).collect();
+        own.into_iter().map(|day| PreparedSegment { groups: day.to_vec() }).collect();
     if !shared.is_empty() {
-        prepared.push(PreparedSegment { rows: shared.concat() });
+        prepared.push(PreparedSegment { groups: shared.concat() });
     }
     prepared
 }
 
+fn row_count(groups: &[Group]) -> usize {
+    groups.iter().map(|group| group.rows.len()).sum()
+}
+
 /// Encodes a segment, makes its file durable, and tells what the catalog must know of it.
-///
-/// # Errors
-/// When the rows can't be encoded or the file not be written.
-pub fn write(dir: &EventLogDir, packs: &[PackedEvents], segment: &PreparedSegment) -> Result<Segment, EventLogError> {
-    let (content, end_at) = encode(packs, &segment.rows)?;
-    let partitions = partitions(&segment.rows);
+fn write(
+    dir: &EventLogDir,
+    packs: &[PackedEvents],
+    rows: &[Row],
+    segment: &PreparedSegment,
+) -> Result<Segment, EventLogError> {
+    let (content, end_at) = encode(packs, rows, &segment.groups)?;
+    let partitions = partitions(&segment.groups);
     let only_day = (partitions.len() == 1).then(|| partitions[0].day);
     let id = Uuid::now_v7();
     let path = EventLogDir::relative_path(only_day, id);
@@ -61,7 +178,7 @@ pub fn write(dir: &EventLogDir, packs: &[PackedEvents], segment: &PreparedSegmen
     Ok(Segment {
         id,
         path,
-        rows: segment.rows.len() as u64,
+        rows: row_count(&segment.groups) as u64,
         bytes: content.len() as u64,
         hash: *blake3::hash(&content).as_bytes(),
         end: SegmentEnd { at: end_at as u64, hash: *blake3::hash(&content[end_at..]).as_bytes() },
@@ -69,33 +186,48 @@ pub fn write(dir: &EventLogDir, packs: &[PackedEvents], segment: &PreparedSegmen
     })
 }
 
-/// The file of these rows, and where its end begins, which tells of its pages.
-fn encode(packs: &[PackedEvents], rows: &[Key]) -> Result<(Vec<u8>, usize), EventLogError> {
+/// The file of the rows of these groups, and where its end begins, which tells of its pages.
+fn encode(packs: &[PackedEvents], rows: &[Row], groups: &[Group]) -> Result<(Vec<u8>, usize), EventLogError> {
     let schema = parquet_schema();
-    let mut file = SerializedFileWriter::new(Vec::new(), schema.root_schema_ptr(), properties())?;
+    let content = Vec::with_capacity(row_count(groups) * LIKELY_ROW_BYTES);
+    let mut file = SerializedFileWriter::new(content, schema.root_schema_ptr(), properties())?;
     let mut columns = SegmentColumns::new(schema)?;
     let mut gathered = Gathered::default();
     let mut hashes = PageHashes::default();
-    let mut before: Option<&Key> = None;
-    for of_group in rows.chunks(ROWS_PER_GROUP) {
-        for of_page in of_group.chunks(ROWS_PER_PAGE) {
-            gathered.gather(packs, of_page);
-            for (row, bytes) in of_page.iter().zip(gathered.events()) {
+    let mut before: Option<Key> = None;
+    let mut keys = groups.iter().flat_map(|group| {
+        let service = group.service;
+        rows[group.rows.clone()].iter().map(move |row| Key {
+            service,
+            time: row.time,
+            pack: row.pack,
+            start: row.start,
+        })
+    });
+    let mut left = row_count(groups);
+    while left > 0 {
+        let mut of_group = left.min(ROWS_PER_GROUP);
+        left -= of_group;
+        while of_group > 0 {
+            let of_page = of_group.min(ROWS_PER_PAGE);
+            of_group -= of_page;
+            gathered.gather(packs, keys.by_ref().take(of_page));
+            for (row, bytes) in gathered.events() {
                 let event = packs[row.pack as usize].read(bytes);
                 let is_copy = before.is_some_and(|before| {
                     (before.service, before.time) == (row.service, row.time)
                         && packs[before.pack as usize].get(before.start).body == event.body
                 });
-                before = Some(row);
+                before = Some(*row);
                 columns.push(row.service, row.time, event, is_copy);
             }
             columns.end_page()?;
         }
         let mut group = file.next_row_group()?;
-        for (chunk, closed) in columns.finish()? {
-            hashes.add(&chunk, &closed);
-            group.append_column(&chunk, closed)?;
-        }
+        columns.finish(|chunk, closed| {
+            hashes.add(chunk, &closed);
+            group.append_column(chunk, closed)
+        })?;
         group.close()?;
     }
     let end = file.bytes_written();
@@ -109,29 +241,34 @@ fn encode(packs: &[PackedEvents], rows: &[Key]) -> Result<(Vec<u8>, usize), Even
 struct Gathered {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    keys: Vec<Key>,
 }
 
 impl Gathered {
-    fn gather(&mut self, packs: &[PackedEvents], rows: &[Key]) {
+    fn gather(&mut self, packs: &[PackedEvents], rows: impl Iterator<Item = Key>) {
         self.bytes.clear();
         self.ends.clear();
+        self.keys.clear();
         for row in rows {
             self.bytes.extend_from_slice(packs[row.pack as usize].bytes_of(row.start));
             self.ends.push(self.bytes.len());
+            self.keys.push(row);
         }
     }
 
-    fn events(&self) -> impl Iterator<Item = &[u8]> {
+    fn events(&self) -> impl Iterator<Item = (&Key, &[u8])> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
+        let events = starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end]);
+        self.keys.iter().zip(events)
     }
 }
 
-fn partitions(rows: &[Key]) -> Vec<SegmentPartition> {
+fn partitions(groups: &[Group]) -> Vec<SegmentPartition> {
     let mut first_row = 0;
-    rows.chunk_by(|a, b| a.day == b.day)
+    groups
+        .chunk_by(|a, b| a.day == b.day)
         .map(|day| {
-            let partition = SegmentPartition { day: day[0].day, first_row, rows: day.len() as u64 };
+            let partition = SegmentPartition { day: day[0].day, first_row, rows: row_count(day) as u64 };
             first_row += partition.rows;
             partition
         })

@@ -1,7 +1,8 @@
 //! The pipeline: pieces are read while others are decoded, decoded events gather into a batch, and a full batch becomes
-//! segments and one commit. Synchronous: it runs on the rayon pool, and the commit is handed in.
+//! segments and one commit while the next one fills. Synchronous: it runs on the rayon pool, and the commit is handed in.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use rayon::prelude::*;
 use thiserror::Error;
@@ -10,7 +11,7 @@ use super::chunk::{self, Decoded};
 use super::decode::Decoder;
 use super::lines::{Piece, Pieces};
 use super::source::Source;
-use crate::event_log::{self, EventLogDir, EventLogError, PackedEvents};
+use crate::event_log::{EventLogDir, EventLogError, PackedEvents, SegmentWriter};
 use crate::store::{Input, InputState, LogCommit, StoreError};
 
 /// A batch is committed when it holds so many bytes of input, however few events these are.
@@ -86,22 +87,37 @@ impl Pipeline<'_> {
     /// # Errors
     /// When writing or committing fails, or it was interrupted; what was committed before stays.
     pub fn run(&self, readings: &[Reading]) -> Result<Summary, IngestError> {
+        let threads = rayon::current_num_threads();
+        // Writing waits for the disk and for the commit, and none of the pool's threads may: it has one of its own. Nothing
+        // queues: a batch is handed over when the one before it is committed, so no more than two are held.
+        let (full, batches) = sync_channel(0);
+        std::thread::scope(|scope| {
+            let writing = scope.spawn(move || self.write_batches(&batches, threads));
+            let read = self.read_all(readings, full);
+            let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            // Where writing failed, reading could only notice that nobody takes batches any more.
+            written.and(read)
+        })
+    }
+
+    /// Reads all inputs, and hands over batches as they fill.
+    fn read_all(&self, readings: &[Reading], full: SyncSender<Batch>) -> Result<Summary, IngestError> {
         let mut summary = Summary::default();
-        let mut batch = Batch::default();
         let mut progress = Progress::default();
+        let mut batches = Batches { filling: Batch::default(), full };
         for Reading { source, input } in readings {
             let mut input = input.clone();
-            let read = self.read(source, &mut input, &mut batch, &mut progress)?;
+            let read = self.read(source, &mut input, &mut batches, &mut progress)?;
             input.state = if read.is_ok() { InputState::Done } else { InputState::Failed };
-            batch.note(&input);
+            batches.filling.note(&input);
             if let Err(error) = read {
                 summary.failed.push((input.name, error));
             }
-            if batch.is_full(self.rules.events_per_commit) {
-                self.flush(&mut batch)?;
+            if batches.filling.is_full(self.rules.events_per_commit) {
+                batches.hand_over()?;
             }
         }
-        self.flush(&mut batch)?;
+        batches.hand_over()?;
         Ok(summary)
     }
 
@@ -110,7 +126,7 @@ impl Pipeline<'_> {
         &self,
         source: &Source,
         input: &mut Input,
-        batch: &mut Batch,
+        batches: &mut Batches,
         progress: &mut Progress,
     ) -> Result<std::io::Result<()>, IngestError> {
         let reader = match source.open(input.next_offset) {
@@ -133,12 +149,12 @@ impl Pipeline<'_> {
             for piece in decoded {
                 progress.lines += piece.lines;
                 progress.bytes += piece.bytes as u64;
-                batch.take(piece, input);
+                batches.filling.take(piece, input);
             }
             (self.progress)(*progress);
-            if batch.is_full(self.rules.events_per_commit) {
-                batch.note(input);
-                self.flush(batch)?;
+            if batches.filling.is_full(self.rules.events_per_commit) {
+                batches.filling.note(input);
+                batches.hand_over()?;
             }
             group.drain(..).for_each(|piece| pieces.recycle(piece));
             group = next.0;
@@ -147,20 +163,15 @@ impl Pipeline<'_> {
         Ok(failure.map_or(Ok(()), Err))
     }
 
-    /// Writes the batch's segments and commits them with everything else that it holds.
-    fn flush(&self, batch: &mut Batch) -> Result<(), IngestError> {
-        let Batch { events, mut commit, .. } = std::mem::take(batch);
-        if commit.inputs.is_empty() {
-            return Ok(());
+    /// Writes and commits batches in the order in which they come, so that checkpoints only move forward.
+    fn write_batches(&self, batches: &Receiver<Batch>, threads: usize) -> Result<(), IngestError> {
+        let writer = SegmentWriter::new(self.log.clone(), threads);
+        for Batch { events, mut commit, .. } in batches {
+            commit.segments = writer.write(events)?;
+            commit.voids.sort_unstable();
+            commit.voids.dedup();
+            (self.commit)(commit)?;
         }
-        let prepared = event_log::prepare(&events);
-        commit.segments = prepared
-            .par_iter()
-            .map(|segment| event_log::write(self.log, &events, segment))
-            .collect::<Result<Vec<_>, _>>()?;
-        commit.voids.sort_unstable();
-        commit.voids.dedup();
-        (self.commit)(commit)?;
         Ok(())
     }
 }
@@ -175,6 +186,23 @@ fn next_group(pieces: &mut Pieces, at_once: usize) -> (Vec<Piece>, Option<std::i
         }
     }
     (group, None)
+}
+
+/// The batch that fills, and where full ones go.
+struct Batches {
+    filling: Batch,
+    full: SyncSender<Batch>,
+}
+
+impl Batches {
+    /// Hands over the batch with everything that it holds, and waits until the one before it is committed.
+    fn hand_over(&mut self) -> Result<(), IngestError> {
+        let batch = std::mem::take(&mut self.filling);
+        if batch.commit.inputs.is_empty() {
+            return Ok(());
+        }
+        self.full.send(batch).map_err(|_| IngestError::Interrupted)
+    }
 }
 
 impl Batch {

@@ -1,13 +1,12 @@
 //! Replay: rejected lines are decoded again, as the configuration is now. A line that is valid now goes into the event log
 //! under the input and line that it first came in with, so each input's ledger still adds up.
 
-use rayon::prelude::*;
 use serde::Serialize;
 
 use super::ingest::decoder;
 use super::rollup::rollup_leased;
 use super::{Installation, Run};
-use crate::event_log::{self, PackedEvents};
+use crate::event_log::{PackedEvents, SegmentWriter};
 use crate::ingest::decode::Reason;
 use crate::rollup::VoidMark;
 use crate::store::{LogCommit, StoredDeadLetter};
@@ -59,13 +58,7 @@ pub async fn replay(installation: &Installation, run: &Run, reason: Option<Reaso
         }
         let log = installation.log.clone();
         commit.segments = installation
-            .on_threads(move || {
-                let prepared = event_log::prepare(&packs);
-                prepared
-                    .par_iter()
-                    .map(|segment| event_log::write(&log, &packs, segment))
-                    .collect::<Result<Vec<_>, _>>()
-            })
+            .on_threads(move || SegmentWriter::new(log, rayon::current_num_threads()).write(packs))
             .await??;
         installation.store.commit_log(&lease, &commit, installation.now()).await?;
     }

@@ -29,14 +29,15 @@ fn push_zigzag(out: &mut Vec<u8>, value: i64) {
 
 /// Packs values of so many bits, the first into the lowest bits; what is left of the last byte is zero.
 fn pack(out: &mut Vec<u8>, values: impl Iterator<Item = u64>, width: u32) {
-    let (mut pending, mut bits) = (0_u128, 0);
+    let (mut pending, mut bits) = (0_u64, 0);
     for value in values {
-        pending |= u128::from(value) << bits;
+        pending |= value << bits;
         bits += width;
         if bits >= u64::BITS {
-            out.extend_from_slice(&(pending as u64).to_le_bytes());
-            pending >>= u64::BITS;
+            out.extend_from_slice(&pending.to_le_bytes());
             bits -= u64::BITS;
+            // What of the value did not fit; nothing where it did, which no shift by a word's length can say.
+            pending = if bits == 0 { 0 } else { value >> (width - bits) };
         }
     }
     out.extend_from_slice(&pending.to_le_bytes()[..bits.div_ceil(8) as usize]);
