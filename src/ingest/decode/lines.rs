@@ -6,7 +6,7 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use super::json::{Json, Order};
-use super::{Decoder, Refusal, envelope};
+use super::{Decoder, Refusal, envelope, plain};
 use crate::model::{Attachment, Event, EventData, EventType, Instant, LastDate};
 
 /// What lines before taught, and what they left to be used again. It makes decoding quicker and changes no result.
@@ -53,6 +53,32 @@ impl<'d, 'a> LineDecoder<'d, 'a> {
     /// When there is no such range of the text.
     #[inline]
     pub fn decode(&mut self, line: Range<usize>) -> Result<&Event<'a>, Refusal> {
+        if self.plain_end(line.start) == Some(line.end) { Ok(&self.event) } else { self.decode_any(line) }
+    }
+
+    /// Decodes the line that begins there in the text, if it is as plain as most are, and tells where it ends: before a line
+    /// feed that may follow. Otherwise nothing is said about the line.
+    #[inline]
+    pub fn decode_plain(&mut self, start: usize) -> Option<(&Event<'a>, usize)> {
+        let end = self.plain_end(start)?;
+        Some((&self.event, end))
+    }
+
+    #[inline]
+    fn plain_end(&mut self, start: usize) -> Option<usize> {
+        self.clear();
+        plain::decode(self.decoder, self.text, start, &mut self.event, &mut self.memory)
+    }
+
+    /// Decodes and validates the line that stands there in the text, plain or not.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    ///
+    /// # Panics
+    /// As [`Self::decode`].
+    #[inline(never)]
+    pub fn decode_any(&mut self, line: Range<usize>) -> Result<&Event<'a>, Refusal> {
         self.clear();
         let json = Json::new(&self.text[line.clone()], &self.text.as_bytes()[line.start..]);
         envelope::decode(self.decoder, json, &mut self.event, &mut self.memory)?;
@@ -61,11 +87,12 @@ impl<'d, 'a> LineDecoder<'d, 'a> {
 
     /// Decodes the whole text as one line.
     pub(super) fn decode_alone(mut self) -> Result<Event<'a>, Refusal> {
-        self.decode(0..self.text.len())?;
+        self.decode_any(0..self.text.len())?;
         Ok(self.event)
     }
 
     /// Forgets the last event but for its source, and keeps its buffers.
+    #[inline]
     fn clear(&mut self) {
         let data = &mut self.event.data;
         if let Some(mut guids) = data.recipient_user_guids.take() {
@@ -76,6 +103,16 @@ impl<'d, 'a> LineDecoder<'d, 'a> {
             attachments.clear();
             self.memory.attachments = attachments;
         }
-        *data = EventData::default();
+        // What is read is always the data of the event's type: the frequent types have few members that can be there.
+        match self.event.event_type {
+            EventType::MessageSent => {
+                (data.message_guid, data.user_guid, data.recipient_count) = (None, None, None);
+            }
+            EventType::MessageRetrieved => (data.message_guid, data.user_guid) = (None, None),
+            EventType::AttachmentPurged => (data.attachment_guid, data.size_bytes) = (None, None),
+            EventType::FeatureUsed => (data.feature, data.user_guid, data.quantity) = (None, None, None),
+            _ => *data = EventData::default(),
+        }
+        debug_assert_eq!(*data, EventData::default());
     }
 }
