@@ -28,7 +28,12 @@ pub struct LineDecoder<'d, 'a> {
     text: &'a str,
     memory: Memory,
     event: Event<'a>,
+    /// How many lines on end were not plain.
+    odd_lines: u32,
 }
+
+/// After so many lines on end that are not plain, only one of as many is tried for it.
+const PATIENCE: u32 = 32;
 
 impl<'d, 'a> LineDecoder<'d, 'a> {
     pub(super) fn new(decoder: &'d Decoder, text: &'a str) -> Self {
@@ -41,7 +46,7 @@ impl<'d, 'a> LineDecoder<'d, 'a> {
             event_type: EventType::MessageSent,
             data: EventData::default(),
         };
-        Self { decoder, text, memory: Memory::default(), event }
+        Self { decoder, text, memory: Memory::default(), event, odd_lines: 0 }
     }
 
     /// Decodes and validates the line that stands there in the text, without its line ending.
@@ -66,8 +71,14 @@ impl<'d, 'a> LineDecoder<'d, 'a> {
 
     #[inline]
     fn plain_end(&mut self, start: usize) -> Option<usize> {
+        if self.odd_lines >= PATIENCE && !self.odd_lines.is_multiple_of(PATIENCE) {
+            self.odd_lines = self.odd_lines.wrapping_add(1);
+            return None;
+        }
         self.clear();
-        plain::decode(self.decoder, self.text, start, &mut self.event, &mut self.memory)
+        let end = plain::decode(self.decoder, self.text, start, &mut self.event, &mut self.memory);
+        self.odd_lines = if end.is_some() { 0 } else { self.odd_lines.wrapping_add(1) };
+        end
     }
 
     /// Decodes and validates the line that stands there in the text, plain or not.
