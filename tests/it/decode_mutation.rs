@@ -148,7 +148,8 @@ fn nest(line: &mut Vec<u8>, from: usize, dice: &mut Dice) {
     let Some(colon) = line[from..].iter().position(|byte| *byte == b':') else { return };
     let depth = 120 + dice.below(12);
     let nested = format!("{}1{},\"y\":", "[".repeat(depth), "]".repeat(depth));
-    line.splice(from + colon + 1..from + colon + 1, nested.into_bytes());
+    let value = from + colon + 1;
+    line.splice(value..value, nested.into_bytes());
 }
 
 /// Letters in the other case, or hyphens left out.
@@ -187,8 +188,9 @@ fn rearrange_members(members: &mut Vec<(String, Json)>, dice: &mut Dice) {
         2 => members.insert(at, members[other].clone()),
         3 => drop(members.remove(at)),
         4 => {
-            members[at].1 =
-                [Json::Null, Json::Bool(true), Json::Number("7".to_owned()), Json::Array(vec![])][dice.below(4)].clone()
+            members[at].1 = [Json::Null, Json::Bool(true), Json::Number("7".to_owned()), Json::Array(vec![])]
+                [dice.below(4)]
+            .clone();
         }
         _ => members[at].0.push('x'),
     }

@@ -141,7 +141,7 @@ impl<'a> Cursor<'a> {
         // The high bit of each byte that is no digit.
         let others = ((word & !HIGH).wrapping_add(HIGH - 10 * (HIGH >> 7)) | word) & HIGH;
         let digits = others.trailing_zeros() / 8;
-        if !(1..=7).contains(&digits) || (word & 0xFF == 0 && digits > 1) {
+        if !(1..=7).contains(&digits) || (digits > 1 && word.to_le_bytes()[0] == 0) {
             return None;
         }
         self.rest = &self.rest[digits as usize..];
@@ -154,6 +154,10 @@ impl<'a> Cursor<'a> {
 
 /// Not zero in the bytes of the result where a quote, a backslash or a control character stands.
 #[inline]
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "lazy operators keep the loop from being turned into wide instructions"
+)]
 fn special(bytes: &[u8; 16]) -> u128 {
     // A loop, as `map` of arrays is not turned into wide instructions.
     let mut found = *bytes;

@@ -43,13 +43,14 @@ pub(super) fn decode<'a>(
             match guess {
                 SPECVERSION => cursor.literal(b"\"1.0\"")?,
                 ID => {
-                    event.id = Cow::Borrowed(cursor.text().filter(|id| (1..=MAX_IDENTIFIER_BYTES).contains(&id.len()))?)
+                    event.id =
+                        Cow::Borrowed(cursor.text().filter(|id| (1..=MAX_IDENTIFIER_BYTES).contains(&id.len()))?);
                 }
                 SOURCE => event.source = Cow::Borrowed(source(&mut cursor)?),
                 TYPE => event.event_type = types::read(&mut cursor, decoder)?,
                 SUBJECT => event.service = cursor.guid()?,
                 DATA if seen & (1 << TYPE) != 0 => {
-                    data::decode(event.event_type, &mut cursor, &mut event.data, memory)?
+                    data::decode(event.event_type, &mut cursor, &mut event.data, memory)?;
                 }
                 DATA => return None,
                 IGNORED => {
