@@ -43,6 +43,11 @@ pub(super) fn decode(piece: &Piece, input: i64, decoder: &Decoder, max_line_byte
             let mut lines = simdutf8::basic::from_utf8(text).ok().map(|text| decoder.lines(text));
             let mut start = 0;
             while start < text.len() {
+                if let Some(next) = decoding.plain_line(text, lines.as_mut(), start, physical_lines) {
+                    physical_lines += 1;
+                    start = next;
+                    continue;
+                }
                 let end = memchr::memchr(b'\n', &text[start..]).map_or(text.len(), |length| start + length);
                 decoding.line(&text[start..end], lines.as_mut(), start, physical_lines, piece.offset);
                 physical_lines += 1;
@@ -76,6 +81,24 @@ struct Decoding<'a> {
 }
 
 impl Decoding<'_> {
+    /// Tries the line that begins at `start` for what most lines are: a plain event and a line ending, the place of which need
+    /// not be looked for beforehand. Tells where the next line begins.
+    #[inline]
+    fn plain_line(&mut self, text: &[u8], lines: Option<&mut LineDecoder>, start: usize, number: u64) -> Option<usize> {
+        let (event, end) = lines?.decode_plain(start)?;
+        let ending = match text.get(end..)? {
+            [b'\n', ..] => 1,
+            [b'\r', b'\n', ..] => 2,
+            _ => return None,
+        };
+        if end - start > self.max_line_bytes {
+            return None;
+        }
+        self.lines += 1;
+        self.event(event, number);
+        Some(end + ending)
+    }
+
     /// A line that begins at `start` of the piece, which itself begins at `offset` of the text.
     fn line(&mut self, line: &[u8], lines: Option<&mut LineDecoder>, start: usize, number: u64, offset: u64) {
         let offset = offset + start as u64;
@@ -89,7 +112,7 @@ impl Decoding<'_> {
         }
         self.lines += 1;
         let refused = match lines {
-            Some(lines) => lines.decode(start..start + line.len()).map(|event| self.event(event, number)),
+            Some(lines) => lines.decode_any(start..start + line.len()).map(|event| self.event(event, number)),
             None => self.decoder.decode(line).map(|event| self.event(&event, number)).map_err(Box::new),
         };
         if let Err(refusal) = refused {

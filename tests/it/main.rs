@@ -9,6 +9,8 @@ mod api;
 mod commands;
 mod crash;
 mod daemon;
+mod decode_differential;
+mod decode_mutation;
 mod golden;
 mod laws;
 mod oracle;

@@ -19,15 +19,22 @@ const MAX_MEMBERS: usize = 9;
 
 /// [`EventType::members`] as they are looked for.
 #[derive(Clone, Copy)]
-struct Shape {
-    rules: &'static [MemberRule],
+pub(super) struct Shape {
+    pub rules: &'static [MemberRule],
     names: [Name; MAX_MEMBERS],
     /// A bit for each that must be there.
-    required: u16,
+    pub required: u16,
+}
+
+impl Shape {
+    #[inline]
+    pub fn names(&self) -> &[Name] {
+        &self.names[..self.rules.len()]
+    }
 }
 
 /// By type.
-static SHAPES: [Shape; EventType::ALL.len()] = {
+pub(super) static SHAPES: [Shape; EventType::ALL.len()] = {
     let mut shapes = [Shape { rules: &[], names: Name::all([""; MAX_MEMBERS]), required: 0 }; EventType::ALL.len()];
     let mut at = 0;
     while at < shapes.len() {
@@ -59,11 +66,12 @@ pub(super) fn decode<'a>(
         data.patch = Some(service_patch::decode(json)?);
         return Ok(());
     }
-    let Shape { rules, names, required } = &SHAPES[event_type as usize];
+    let shape = &SHAPES[event_type as usize];
+    let (rules, required) = (shape.rules, shape.required);
     let mut order = memory.data[event_type as usize];
     let mut members = Members { data, memory, voided_source: None, voided_id: None, voided_time: None };
     let (mut seen, mut present) = (0_u16, 0_u16);
-    json.object(&names[..rules.len()], &mut order, |json, index| {
+    json.object(shape.names(), &mut order, |json, index| {
         let rule = &rules[index];
         let bit = 1 << index;
         if seen & bit != 0 {

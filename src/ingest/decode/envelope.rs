@@ -11,16 +11,16 @@ pub(super) const MAX_IDENTIFIER_BYTES: usize = 256;
 
 /// The attributes that the envelope must have, in the order of the bits that tell which were seen; and behind them one that
 /// is ignored like any other, but comes with most events.
-static ATTRIBUTES: [Name; 8] =
+pub(super) static ATTRIBUTES: [Name; 8] =
     Name::all(["specversion", "id", "source", "type", "subject", "time", "data", "datacontenttype"]);
-const SPECVERSION: usize = 0;
-const ID: usize = 1;
-const SOURCE: usize = 2;
-const TYPE: usize = 3;
-const SUBJECT: usize = 4;
+pub(super) const SPECVERSION: usize = 0;
+pub(super) const ID: usize = 1;
+pub(super) const SOURCE: usize = 2;
+pub(super) const TYPE: usize = 3;
+pub(super) const SUBJECT: usize = 4;
 const TIME: usize = 5;
-const DATA: usize = 6;
-const IGNORED: usize = 7;
+pub(super) const DATA: usize = 6;
+pub(super) const IGNORED: usize = 7;
 
 /// An envelope that is being read.
 struct Envelope<'e, 'a> {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use super::json::{Json, Order};
-use super::{Decoder, Refusal, envelope};
+use super::{Decoder, Refusal, envelope, plain};
 use crate::model::{Attachment, Event, EventData, EventType, Instant, LastDate};
 
 /// What lines before taught, and what they left to be used again. It makes decoding quicker and changes no result.
@@ -28,7 +28,12 @@ pub struct LineDecoder<'d, 'a> {
     text: &'a str,
     memory: Memory,
     event: Event<'a>,
+    /// How many lines on end were not plain.
+    odd_lines: u32,
 }
+
+/// After so many lines on end that are not plain, only one of as many is tried for it.
+const PATIENCE: u32 = 32;
 
 impl<'d, 'a> LineDecoder<'d, 'a> {
     pub(super) fn new(decoder: &'d Decoder, text: &'a str) -> Self {
@@ -41,7 +46,7 @@ impl<'d, 'a> LineDecoder<'d, 'a> {
             event_type: EventType::MessageSent,
             data: EventData::default(),
         };
-        Self { decoder, text, memory: Memory::default(), event }
+        Self { decoder, text, memory: Memory::default(), event, odd_lines: 0 }
     }
 
     /// Decodes and validates the line that stands there in the text, without its line ending.
@@ -53,6 +58,38 @@ impl<'d, 'a> LineDecoder<'d, 'a> {
     /// When there is no such range of the text.
     #[inline]
     pub fn decode(&mut self, line: Range<usize>) -> Result<&Event<'a>, Refusal> {
+        if self.plain_end(line.start) == Some(line.end) { Ok(&self.event) } else { self.decode_any(line) }
+    }
+
+    /// Decodes the line that begins there in the text, if it is as plain as most are, and tells where it ends: before a line
+    /// feed that may follow. Otherwise nothing is said about the line.
+    #[inline]
+    pub fn decode_plain(&mut self, start: usize) -> Option<(&Event<'a>, usize)> {
+        let end = self.plain_end(start)?;
+        Some((&self.event, end))
+    }
+
+    #[inline]
+    fn plain_end(&mut self, start: usize) -> Option<usize> {
+        if self.odd_lines >= PATIENCE && !self.odd_lines.is_multiple_of(PATIENCE) {
+            self.odd_lines = self.odd_lines.wrapping_add(1);
+            return None;
+        }
+        self.clear();
+        let end = plain::decode(self.decoder, self.text, start, &mut self.event, &mut self.memory);
+        self.odd_lines = if end.is_some() { 0 } else { self.odd_lines.wrapping_add(1) };
+        end
+    }
+
+    /// Decodes and validates the line that stands there in the text, plain or not.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    ///
+    /// # Panics
+    /// As [`Self::decode`].
+    #[inline(never)]
+    pub fn decode_any(&mut self, line: Range<usize>) -> Result<&Event<'a>, Refusal> {
         self.clear();
         let json = Json::new(&self.text[line.clone()], &self.text.as_bytes()[line.start..]);
         envelope::decode(self.decoder, json, &mut self.event, &mut self.memory)?;
@@ -61,11 +98,12 @@ impl<'d, 'a> LineDecoder<'d, 'a> {
 
     /// Decodes the whole text as one line.
     pub(super) fn decode_alone(mut self) -> Result<Event<'a>, Refusal> {
-        self.decode(0..self.text.len())?;
+        self.decode_any(0..self.text.len())?;
         Ok(self.event)
     }
 
     /// Forgets the last event but for its source, and keeps its buffers.
+    #[inline]
     fn clear(&mut self) {
         let data = &mut self.event.data;
         if let Some(mut guids) = data.recipient_user_guids.take() {
@@ -76,6 +114,16 @@ impl<'d, 'a> LineDecoder<'d, 'a> {
             attachments.clear();
             self.memory.attachments = attachments;
         }
-        *data = EventData::default();
+        // What is read is always the data of the event's type: the frequent types have few members that can be there.
+        match self.event.event_type {
+            EventType::MessageSent => {
+                (data.message_guid, data.user_guid, data.recipient_count) = (None, None, None);
+            }
+            EventType::MessageRetrieved => (data.message_guid, data.user_guid) = (None, None),
+            EventType::AttachmentPurged => (data.attachment_guid, data.size_bytes) = (None, None),
+            EventType::FeatureUsed => (data.feature, data.user_guid, data.quantity) = (None, None, None),
+            _ => *data = EventData::default(),
+        }
+        debug_assert_eq!(*data, EventData::default());
     }
 }

@@ -5,6 +5,7 @@ mod data;
 mod envelope;
 mod json;
 mod lines;
+mod plain;
 mod service_patch;
 
 use std::collections::HashMap;

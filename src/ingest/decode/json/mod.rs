@@ -11,7 +11,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-pub use names::{Name, Order};
+pub use names::{LEAD_BYTES, Name, Order};
 
 use crate::model::parse_hyphenated_guid;
 
@@ -47,6 +47,18 @@ impl<'a> Json<'a> {
     #[must_use]
     pub fn new(line: &'a str, window: &'a [u8]) -> Self {
         Self { line, window, at: 0, depth: 0 }
+    }
+
+    /// The same within so many objects and arrays.
+    #[must_use]
+    pub fn nested(self, depth: u32) -> Self {
+        Self { depth, ..self }
+    }
+
+    /// How much is read.
+    #[must_use]
+    pub fn at(&self) -> usize {
+        self.at
     }
 
     /// The first byte of the next value, white space skipped; `None` at the end.
@@ -131,7 +143,7 @@ impl<'a> Json<'a> {
 
     /// Reads a member's name and the colon, however they are spelt.
     #[inline(never)]
-    fn name(&mut self) -> Result<Cow<'a, str>, JsonError> {
+    pub fn name(&mut self) -> Result<Cow<'a, str>, JsonError> {
         if self.peek() != Some(b'"') {
             return Err(self.error("expected a member's name"));
         }

@@ -1,7 +1,7 @@
 //! Names of members, known beforehand: found by comparing what stands in the text with how a name is spelt there.
 
 /// So many bytes hold every known name with its quotes and colon.
-pub(super) const LEAD_BYTES: usize = 24;
+pub const LEAD_BYTES: usize = 24;
 
 /// A known name, and the bytes `"name":` that mostly lead to its value.
 #[derive(Clone, Copy)]
@@ -14,11 +14,21 @@ pub struct Name {
 impl Name {
     #[must_use]
     pub const fn new(text: &'static str) -> Self {
+        Self::spelt(text, text.len() + 3)
+    }
+
+    /// A name that is a value: only its quotes belong to what is compared.
+    #[must_use]
+    pub const fn quoted(text: &'static str) -> Self {
+        Self::spelt(text, text.len() + 2)
+    }
+
+    const fn spelt(text: &'static str, length: usize) -> Self {
         let name = text.as_bytes();
-        assert!(name.len() + 3 <= LEAD_BYTES, "a longer name needs a longer lead");
+        assert!(length <= LEAD_BYTES, "a longer name needs a longer lead");
         let mut name_of = Self { text, lead: [0; LEAD_BYTES / 8], mask: [0; LEAD_BYTES / 8] };
         let mut at = 0;
-        while at < name.len() + 3 {
+        while at < length {
             let byte = match at {
                 0 => b'"',
                 at if at <= name.len() => name[at - 1],
@@ -43,14 +53,14 @@ impl Name {
     }
 
     #[inline]
-    pub(super) fn leads(&self, ahead: &[u8; LEAD_BYTES]) -> bool {
+    pub fn leads(&self, ahead: &[u8; LEAD_BYTES]) -> bool {
         let (words, _) = ahead.as_chunks::<8>();
         let differs = |at: usize| (u64::from_le_bytes(words[at]) ^ self.lead[at]) & self.mask[at];
         differs(0) | differs(1) | differs(2) == 0
     }
 
     #[inline]
-    pub(super) fn lead_length(&self) -> usize {
+    pub fn lead_length(&self) -> usize {
         self.text.len() + 3
     }
 }
@@ -66,13 +76,13 @@ impl Order {
     pub const MAX_NAMES: usize = 23;
 
     #[inline]
-    pub(super) fn guess(&self, place: usize) -> usize {
+    pub fn guess(&self, place: usize) -> usize {
         usize::from(self.after[place])
     }
 
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "an index below MAX_NAMES")]
-    pub(super) fn learn(&mut self, place: usize, index: usize) {
+    pub fn learn(&mut self, place: usize, index: usize) {
         self.after[place] = index as u8;
     }
 }
