@@ -4,11 +4,8 @@ use bytes::Bytes;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
 use parquet::schema::types::SchemaDescriptor;
-use zstd::bulk::Compressor;
 
-use super::encode::{
-    Column, DictionaryColumn, Entries, FlagColumn, IntegerColumn, NameColumn, PlainColumn, ZSTD_LEVEL,
-};
+use super::encode::{Column, DictionaryColumn, Entries, FlagColumn, IntegerColumn, NameColumn, Packer, PlainColumn};
 use super::packed::{PACKED_ATTACHMENT, PackedEvent, PackedId, PackedValue};
 use crate::model::{EventType, Feature, GroupType, Instant, Member};
 
@@ -50,7 +47,7 @@ pub(super) struct SegmentColumns {
     input: IntegerColumn,
     line: IntegerColumn,
     is_copy: FlagColumn,
-    compressor: Compressor<'static>,
+    packer: Packer,
 }
 
 impl SegmentColumns {
@@ -100,7 +97,7 @@ impl SegmentColumns {
             input: integer("input"),
             line: integer("line"),
             is_copy: FlagColumn::new(of("is_copy")),
-            compressor: Compressor::new(ZSTD_LEVEL)?,
+            packer: Packer::new()?,
         })
     }
 
@@ -139,7 +136,7 @@ impl SegmentColumns {
             PackedValue::Guid(guid) => {
                 let column = self.guids(member);
                 column.levels().value(row);
-                column.push_guids(guid);
+                column.push_guid(guid);
             }
             PackedValue::Guids(guids) => {
                 self.recipient_user_guids.levels().list(row, guids.len() / 16);
@@ -227,22 +224,19 @@ impl SegmentColumns {
     pub fn end_page(&mut self) -> Result<()> {
         let rows = std::mem::take(&mut self.rows);
         self.service = None;
-        self.for_each(|column, compressor| column.end_page(rows, compressor))
+        self.for_each(|column, packer| column.end_page(rows, packer))
     }
 
     /// Gives the column chunks of the rows since the last time, in the order of the schema, each before the next is made.
     pub fn finish(&mut self, mut take: impl FnMut(&Bytes, ColumnCloseResult) -> Result<()>) -> Result<()> {
-        self.for_each(|column, compressor| {
-            let (chunk, closed) = column.finish(compressor)?;
+        self.for_each(|column, packer| {
+            let (chunk, closed) = column.finish(packer)?;
             take(&chunk, closed)
         })
     }
 
     /// In the order of the schema.
-    fn for_each(
-        &mut self,
-        mut work: impl FnMut(&mut dyn Column, &mut Compressor<'static>) -> Result<()>,
-    ) -> Result<()> {
+    fn for_each(&mut self, mut work: impl FnMut(&mut dyn Column, &mut Packer) -> Result<()>) -> Result<()> {
         let columns: [&mut dyn Column; 33] = [
             &mut self.service_guid,
             &mut self.time,
@@ -278,6 +272,6 @@ impl SegmentColumns {
             &mut self.line,
             &mut self.is_copy,
         ];
-        columns.into_iter().try_for_each(|column| work(column, &mut self.compressor))
+        columns.into_iter().try_for_each(|column| work(column, &mut self.packer))
     }
 }

@@ -36,6 +36,7 @@ pub(super) struct Key {
     pub time: Instant,
     pub pack: u32,
     pub start: u32,
+    pub length: u32,
 }
 
 /// An event's `id` as it is packed.
@@ -74,9 +75,21 @@ impl PackedEvents {
     /// No events yet, of the input numbered `input`; there is room for what a text of so many bytes is likely to hold.
     #[must_use]
     pub fn of_input(input: i64, text_bytes: usize) -> Self {
+        let mut events = Self::default();
+        events.reuse(input, text_bytes);
+        events
+    }
+
+    /// Forgets its events, and begins anew with those of this input. Buffers are used again, which spares the system a page
+    /// at a time.
+    pub fn reuse(&mut self, input: i64, text_bytes: usize) {
         const LIKELY_LINE: usize = 256;
-        let places = Vec::with_capacity(text_bytes / LIKELY_LINE);
-        Self { input, first_line: 0, bytes: Vec::with_capacity(text_bytes / 2), places }
+        self.input = input;
+        self.first_line = 0;
+        self.bytes.clear();
+        self.places.clear();
+        self.bytes.reserve(text_bytes / 2);
+        self.places.reserve(text_bytes / LIKELY_LINE);
     }
 
     /// Adds an event, which stood on this line.
@@ -131,14 +144,21 @@ impl PackedEvents {
     }
 
     pub(super) fn keys(&self, pack: u32) -> impl Iterator<Item = Key> + '_ {
-        self.places.iter().map(move |place| Key { service: place.service, time: place.time, pack, start: place.start })
+        let end = u32::try_from(self.bytes.len()).expect("a pack has fewer than 2^32 bytes");
+        let ends = self.places.iter().skip(1).map(|place| place.start).chain([end]);
+        self.places.iter().zip(ends).map(move |(place, end)| Key {
+            service: place.service,
+            time: place.time,
+            pack,
+            start: place.start,
+            length: end - place.start,
+        })
     }
 
-    /// The bytes of the event that begins at `start`.
-    pub(super) fn bytes_of(&self, start: u32) -> &[u8] {
-        let bytes = &self.bytes[start as usize..];
-        let length = Bytes(&bytes[LENGTH_AT..]).length();
-        &bytes[..BODY_AT + length]
+    /// The bytes of an event, by where it begins and how long it is.
+    #[inline]
+    pub(super) fn bytes_of(&self, start: u32, length: u32) -> &[u8] {
+        &self.bytes[start as usize..][..length as usize]
     }
 
     /// Reads the bytes of one of these events.
@@ -158,16 +178,16 @@ impl PackedEvents {
         }
     }
 
-    /// The event that begins at `start`.
-    pub(super) fn get(&self, start: u32) -> PackedEvent<'_> {
-        self.read(self.bytes_of(start))
+    /// The event there.
+    pub(super) fn get(&self, start: u32, length: u32) -> PackedEvent<'_> {
+        self.read(self.bytes_of(start, length))
     }
 }
 
 /// A member's value as it is packed.
 #[derive(Clone, Copy)]
 pub(super) enum PackedValue<'a> {
-    Guid(&'a [u8]),
+    Guid(&'a [u8; 16]),
     /// 16 bytes each.
     Guids(&'a [u8]),
     /// [`PACKED_ATTACHMENT`] bytes each: the GUID, and the size in the order of little-endian bytes.
@@ -190,7 +210,7 @@ impl<'a> PackedEvent<'a> {
             let member = rules[present.trailing_zeros() as usize].member;
             present &= present - 1;
             let value = match member.kind() {
-                MemberKind::Guid => PackedValue::Guid(bytes.split(16)),
+                MemberKind::Guid => PackedValue::Guid(bytes.guid()),
                 MemberKind::GuidList => PackedValue::Guids(bytes.list(16)),
                 MemberKind::Attachments => PackedValue::Attachments(bytes.list(PACKED_ATTACHMENT)),
                 MemberKind::Count => PackedValue::Count(u64::from_le_bytes(bytes.take())),
@@ -248,6 +268,12 @@ impl<'a> Bytes<'a> {
         let (taken, rest) = self.0.split_first_chunk().expect("what was packed is whole");
         self.0 = rest;
         *taken
+    }
+
+    fn guid(&mut self) -> &'a [u8; 16] {
+        let (guid, rest) = self.0.split_first_chunk().expect("what was packed is whole");
+        self.0 = rest;
+        guid
     }
 
     fn byte(&mut self) -> u8 {

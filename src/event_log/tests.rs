@@ -107,7 +107,7 @@ fn written(events: &[Event<'_>]) -> (tempfile::TempDir, EventLogDir, Vec<Segment
     let dir = EventLogDir::open(home.path()).unwrap();
     let mut pack = PackedEvents::of_input(7, 0);
     events.iter().zip(1..).for_each(|(event, line)| pack.push(event, line));
-    let segments = SegmentWriter::new(dir.clone(), 2).write(vec![pack]).unwrap();
+    let segments = SegmentWriter::new(dir.clone(), 2).write(&[pack]).unwrap();
     (home, dir, segments)
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use foldhash::fast::FixedState;
 use parquet::file::writer::SerializedFileWriter;
@@ -50,36 +51,44 @@ struct Row {
     time: Instant,
     pack: u32,
     start: u32,
+    length: u32,
 }
 
 /// Writes batches of events as segments.
 pub struct SegmentWriter {
     dir: EventLogDir,
     threads: usize,
+    /// Encoders that are not in use: their buffers serve the next segment.
+    spare: Mutex<Vec<Encoder>>,
 }
 
 impl SegmentWriter {
     /// It writes so many segments at once, each on a thread of its own: much of the time it waits for the disk.
     #[must_use]
     pub fn new(dir: EventLogDir, threads: usize) -> Self {
-        Self { dir, threads: threads.max(1) }
+        Self { dir, threads: threads.max(1), spare: Mutex::default() }
     }
 
     /// Orders all events, makes segments of them, and makes those durable. Packs come in order of arrival.
     ///
     /// # Errors
     /// When rows can't be encoded or a file not be written.
-    #[expect(clippy::needless_pass_by_value, reason = "what was written is done with")]
-    pub fn write(&self, packs: Vec<PackedEvents>) -> Result<Vec<Segment>, EventLogError> {
-        let prepared = prepare(&packs);
+    pub fn write(&self, packs: &[PackedEvents]) -> Result<Vec<Segment>, EventLogError> {
+        let prepared = prepare(packs);
         let next = AtomicUsize::new(0);
         let work = || {
             let mut written = Vec::new();
+            let mut encoder = match self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+                Some(encoder) => encoder,
+                None => Encoder::new()?,
+            };
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(segment) = prepared.segments.get(index) else { return Ok::<_, EventLogError>(written) };
-                written.push((index, write(&self.dir, &packs, &prepared.rows, segment)?));
+                let Some(segment) = prepared.segments.get(index) else { break };
+                written.push((index, encoder.write(&self.dir, packs, &prepared.rows, &segment.groups)?));
             }
+            self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(encoder);
+            Ok::<_, EventLogError>(written)
         };
         let helpers = self.threads.min(prepared.segments.len()).saturating_sub(1);
         std::thread::scope(|scope| {
@@ -103,7 +112,7 @@ fn prepare(packs: &[PackedEvents]) -> Prepared {
         rows.sort_by_key(|row| row.time);
         for tied in rows.chunk_by_mut(|a, b| a.time == b.time).filter(|tied| tied.len() > 1) {
             tied.sort_by_cached_key(|row| {
-                let event = packs[row.pack as usize].get(row.start);
+                let event = packs[row.pack as usize].get(row.start, row.length);
                 (event.source, event.id.text())
             });
         }
@@ -135,12 +144,12 @@ fn group(packs: &[PackedEvents]) -> (Vec<Row>, Vec<Group>) {
         *rows = from..from;
         from += count;
     }
-    let nowhere = Row { time: Instant::from_nanos(0), pack: 0, start: 0 };
+    let nowhere = Row { time: Instant::from_nanos(0), pack: 0, start: 0, length: 0 };
     let mut rows = vec![nowhere; number_of_row.len()];
     let keys = packs.iter().zip(0..).flat_map(|(pack, index)| pack.keys(index));
     for (key, number) in keys.zip(&number_of_row) {
         let end = &mut groups[*number as usize].rows.end;
-        rows[*end] = Row { time: key.time, pack: key.pack, start: key.start };
+        rows[*end] = Row { time: key.time, pack: key.pack, start: key.start, length: key.length };
         *end += 1;
     }
     (rows, order.into_iter().map(|number| groups[number].clone()).collect())
@@ -162,81 +171,99 @@ fn row_count(groups: &[Group]) -> usize {
     groups.iter().map(|group| group.rows.len()).sum()
 }
 
-/// Encodes a segment, makes its file durable, and tells what the catalog must know of it.
-fn write(
-    dir: &EventLogDir,
-    packs: &[PackedEvents],
-    rows: &[Row],
-    segment: &PreparedSegment,
-) -> Result<Segment, EventLogError> {
-    let (content, end_at) = encode(packs, rows, &segment.groups)?;
-    let partitions = partitions(&segment.groups);
-    let only_day = (partitions.len() == 1).then(|| partitions[0].day);
-    let id = Uuid::now_v7();
-    let path = EventLogDir::relative_path(only_day, id);
-    dir.write(&path, &content)?;
-    Ok(Segment {
-        id,
-        path,
-        rows: row_count(&segment.groups) as u64,
-        bytes: content.len() as u64,
-        hash: *blake3::hash(&content).as_bytes(),
-        end: SegmentEnd { at: end_at as u64, hash: *blake3::hash(&content[end_at..]).as_bytes() },
-        partitions,
-    })
+/// What encodes one segment after the other.
+struct Encoder {
+    columns: SegmentColumns,
+    gathered: Gathered,
+    content: Vec<u8>,
 }
 
-/// The file of the rows of these groups, and where its end begins, which tells of its pages.
-fn encode(packs: &[PackedEvents], rows: &[Row], groups: &[Group]) -> Result<(Vec<u8>, usize), EventLogError> {
-    let schema = parquet_schema();
-    let content = Vec::with_capacity(row_count(groups) * LIKELY_ROW_BYTES);
-    let mut file = SerializedFileWriter::new(content, schema.root_schema_ptr(), properties())?;
-    let mut columns = SegmentColumns::new(schema)?;
-    let mut gathered = Gathered::default();
-    let mut hashes = PageHashes::default();
-    let mut before: Option<Key> = None;
-    let mut keys = groups.iter().flat_map(|group| {
-        let service = group.service;
-        rows[group.rows.clone()].iter().map(move |row| Key {
-            service,
-            time: row.time,
-            pack: row.pack,
-            start: row.start,
-        })
-    });
-    let mut left = row_count(groups);
-    while left > 0 {
-        let mut of_group = left.min(ROWS_PER_GROUP);
-        left -= of_group;
-        while of_group > 0 {
-            let of_page = of_group.min(ROWS_PER_PAGE);
-            of_group -= of_page;
-            gathered.gather(packs, keys.by_ref().take(of_page));
-            for (row, bytes) in gathered.events() {
-                let event = packs[row.pack as usize].read(bytes);
-                let is_copy = before.is_some_and(|before| {
-                    (before.service, before.time) == (row.service, row.time)
-                        && packs[before.pack as usize].get(before.start).body == event.body
-                });
-                before = Some(*row);
-                columns.push(row.service, row.time, event, is_copy);
-            }
-            columns.end_page()?;
-        }
-        let mut group = file.next_row_group()?;
-        columns.finish(|chunk, closed| {
-            hashes.add(chunk, &closed);
-            group.append_column(chunk, closed)
-        })?;
-        group.close()?;
+impl Encoder {
+    fn new() -> Result<Self, EventLogError> {
+        let columns = SegmentColumns::new(parquet_schema())?;
+        Ok(Self { columns, gathered: Gathered::default(), content: Vec::new() })
     }
-    let end = file.bytes_written();
-    file.append_key_value_metadata(hashes.into_metadata());
-    Ok((file.into_inner()?, end))
+
+    /// Encodes a segment, makes its file durable, and tells what the catalog must know of it.
+    fn write(
+        &mut self,
+        dir: &EventLogDir,
+        packs: &[PackedEvents],
+        rows: &[Row],
+        groups: &[Group],
+    ) -> Result<Segment, EventLogError> {
+        let end_at = self.encode(packs, rows, groups)?;
+        let content = &self.content;
+        let partitions = partitions(groups);
+        let only_day = (partitions.len() == 1).then(|| partitions[0].day);
+        let id = Uuid::now_v7();
+        let path = EventLogDir::relative_path(only_day, id);
+        dir.write(&path, content)?;
+        Ok(Segment {
+            id,
+            path,
+            rows: row_count(groups) as u64,
+            bytes: content.len() as u64,
+            hash: *blake3::hash(content).as_bytes(),
+            end: SegmentEnd { at: end_at as u64, hash: *blake3::hash(&content[end_at..]).as_bytes() },
+            partitions,
+        })
+    }
+
+    /// Makes the file of the rows of these groups, and tells where its end begins, which tells of its pages.
+    fn encode(&mut self, packs: &[PackedEvents], rows: &[Row], groups: &[Group]) -> Result<usize, EventLogError> {
+        let Self { columns, gathered, content } = self;
+        content.clear();
+        content.reserve(row_count(groups) * LIKELY_ROW_BYTES);
+        let mut file = SerializedFileWriter::new(content, parquet_schema().root_schema_ptr(), properties())?;
+        let mut hashes = PageHashes::default();
+        let mut before: Option<Key> = None;
+        let mut keys = groups.iter().flat_map(|group| group.keys(rows));
+        let mut left = row_count(groups);
+        while left > 0 {
+            let mut of_group = left.min(ROWS_PER_GROUP);
+            left -= of_group;
+            while of_group > 0 {
+                let of_page = of_group.min(ROWS_PER_PAGE);
+                of_group -= of_page;
+                gathered.gather(packs, keys.by_ref().take(of_page));
+                for (row, bytes) in gathered.events() {
+                    let event = packs[row.pack as usize].read(bytes);
+                    let is_copy = before.is_some_and(|before| {
+                        (before.service, before.time) == (row.service, row.time)
+                            && packs[before.pack as usize].get(before.start, before.length).body == event.body
+                    });
+                    before = Some(*row);
+                    columns.push(row.service, row.time, event, is_copy);
+                }
+                columns.end_page()?;
+            }
+            let mut group = file.next_row_group()?;
+            columns.finish(|chunk, closed| {
+                hashes.add(chunk, &closed);
+                group.append_column(chunk, closed)
+            })?;
+            group.close()?;
+        }
+        let end = file.bytes_written();
+        file.append_key_value_metadata(hashes.into_metadata());
+        file.finish()?;
+        Ok(end)
+    }
 }
 
-/// Events copied side by side. In the order of the log they lie anywhere in memory; copying is a loop so small that the
-/// machine fetches several at once, while reading each where it lies would wait for one after the other.
+impl Group {
+    fn keys<'r>(&self, rows: &'r [Row]) -> impl Iterator<Item = Key> + use<'r> {
+        let service = self.service;
+        let key =
+            move |row: &Row| Key { service, time: row.time, pack: row.pack, start: row.start, length: row.length };
+        rows[self.rows.clone()].iter().map(key)
+    }
+}
+
+/// Events copied side by side. In the order of the log they lie anywhere in memory; copying is a loop so small, and asks so
+/// little of what it copies, that the machine fetches several at once, while reading each where it lies would wait for one
+/// after the other.
 #[derive(Default)]
 struct Gathered {
     bytes: Vec<u8>,
@@ -250,7 +277,7 @@ impl Gathered {
         self.ends.clear();
         self.keys.clear();
         for row in rows {
-            self.bytes.extend_from_slice(packs[row.pack as usize].bytes_of(row.start));
+            self.bytes.extend_from_slice(packs[row.pack as usize].bytes_of(row.start, row.length));
             self.ends.push(self.bytes.len());
             self.keys.push(row);
         }

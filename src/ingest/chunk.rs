@@ -22,20 +22,21 @@ pub(super) struct Decoded {
     pub bytes: usize,
 }
 
-pub(super) fn decode(piece: &Piece, input: i64, decoder: &Decoder, max_line_bytes: usize) -> Decoded {
+/// Decodes a piece of an input; `events` is a buffer.
+pub(super) fn decode(
+    piece: &Piece,
+    input: i64,
+    decoder: &Decoder,
+    max_line_bytes: usize,
+    mut events: PackedEvents,
+) -> Decoded {
     let text_bytes = match &piece.content {
         PieceContent::Lines(text) => text.len(),
         PieceContent::LongLine { .. } => 0,
     };
-    let mut decoding = Decoding {
-        events: PackedEvents::of_input(input, text_bytes),
-        voids: Vec::new(),
-        dead_letters: Vec::new(),
-        lines: 0,
-        input,
-        decoder,
-        max_line_bytes,
-    };
+    events.reuse(input, text_bytes);
+    let mut decoding =
+        Decoding { events, voids: Vec::new(), dead_letters: Vec::new(), lines: 0, input, decoder, max_line_bytes };
     let mut physical_lines = 0;
     match &piece.content {
         PieceContent::Lines(text) => {

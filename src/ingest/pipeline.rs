@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 use thiserror::Error;
@@ -70,6 +71,8 @@ pub struct Pipeline<'a> {
     pub progress: &'a (dyn Fn(Progress) + Sync),
     /// Set from outside to stop between commits.
     pub interrupted: &'a AtomicBool,
+    /// Packs whose events are written; their buffers serve the next ones.
+    pub spare: &'a Mutex<Vec<PackedEvents>>,
 }
 
 /// What is decoded but not committed yet.
@@ -141,7 +144,10 @@ impl Pipeline<'_> {
                 return Err(IngestError::Interrupted);
             }
             let id = input.id;
-            let decode = |piece: &Piece| chunk::decode(piece, id, &self.rules.decoder, self.rules.max_line_bytes);
+            let decode = |piece: &Piece| {
+                let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+                chunk::decode(piece, id, &self.rules.decoder, self.rules.max_line_bytes, spare)
+            };
             let (decoded, next) = rayon::join(
                 || group.par_iter().map(decode).collect::<Vec<Decoded>>(),
                 || if failure.is_none() { next_group(&mut pieces, at_once) } else { (Vec::new(), None) },
@@ -167,7 +173,8 @@ impl Pipeline<'_> {
     fn write_batches(&self, batches: &Receiver<Batch>, threads: usize) -> Result<(), IngestError> {
         let writer = SegmentWriter::new(self.log.clone(), threads);
         for Batch { events, mut commit, .. } in batches {
-            commit.segments = writer.write(events)?;
+            commit.segments = writer.write(&events)?;
+            self.spare.lock().unwrap_or_else(PoisonError::into_inner).extend(events);
             commit.voids.sort_unstable();
             commit.voids.dedup();
             (self.commit)(commit)?;

@@ -1,7 +1,7 @@
 //! Ingest: everything that the sources hold goes into the event log, and what that touched is rolled up.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -168,6 +168,7 @@ fn read(installation: &Installation, run: &Run, lease: &Lease, readings: &[Readi
                     },
                     progress: &*run.progress,
                     interrupted: &run.interrupted,
+                    spare: &Mutex::default(),
                 }
                 .run(readings)
             })

@@ -58,7 +58,7 @@ pub async fn replay(installation: &Installation, run: &Run, reason: Option<Reaso
         }
         let log = installation.log.clone();
         commit.segments = installation
-            .on_threads(move || SegmentWriter::new(log, rayon::current_num_threads()).write(packs))
+            .on_threads(move || SegmentWriter::new(log, rayon::current_num_threads()).write(&packs))
             .await??;
         installation.store.commit_log(&lease, &commit, installation.now()).await?;
     }

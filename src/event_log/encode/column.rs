@@ -8,18 +8,17 @@ use parquet::basic::Encoding;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
 use parquet::schema::types::ColumnDescPtr;
-use zstd::bulk::Compressor;
 
 use super::bits::{push_deltas, push_flags, push_indices, width_of};
-use super::page::{Bounds, Levels, Pages};
+use super::page::{Bounds, Levels, Packer, Pages};
 
 /// A column that is being filled, page by page.
 pub(in crate::event_log) trait Column {
     /// Ends the page after so many rows.
-    fn end_page(&mut self, rows: usize, compressor: &mut Compressor<'static>) -> Result<()>;
+    fn end_page(&mut self, rows: usize, packer: &mut Packer) -> Result<()>;
 
     /// Gives the column chunk, and begins the next one.
-    fn finish(&mut self, compressor: &mut Compressor<'static>) -> Result<(Bytes, ColumnCloseResult)>;
+    fn finish(&mut self, packer: &mut Packer) -> Result<(Bytes, ColumnCloseResult)>;
 }
 
 /// GUIDs and texts as they are. GUIDs that never repeat are not worth compressing.
@@ -37,6 +36,11 @@ impl PlainColumn {
         &mut self.pages.levels
     }
 
+    #[inline]
+    pub fn push_guid(&mut self, guid: &[u8; 16]) {
+        self.values.extend_from_slice(guid);
+    }
+
     pub fn push_guids(&mut self, bytes: &[u8]) {
         self.values.extend_from_slice(bytes);
     }
@@ -47,12 +51,12 @@ impl PlainColumn {
 }
 
 impl Column for PlainColumn {
-    fn end_page(&mut self, rows: usize, compressor: &mut Compressor<'static>) -> Result<()> {
-        self.pages.end(rows, compressor, None, |content| content.append(&mut self.values))
+    fn end_page(&mut self, rows: usize, packer: &mut Packer) -> Result<()> {
+        self.pages.end(rows, packer, None, |content| content.append(&mut self.values))
     }
 
-    fn finish(&mut self, compressor: &mut Compressor<'static>) -> Result<(Bytes, ColumnCloseResult)> {
-        self.pages.finish(None, compressor)
+    fn finish(&mut self, packer: &mut Packer) -> Result<(Bytes, ColumnCloseResult)> {
+        self.pages.finish(None, packer)
     }
 }
 
@@ -129,17 +133,17 @@ impl DictionaryColumn {
 }
 
 impl Column for DictionaryColumn {
-    fn end_page(&mut self, rows: usize, compressor: &mut Compressor<'static>) -> Result<()> {
+    fn end_page(&mut self, rows: usize, packer: &mut Packer) -> Result<()> {
         let width = width_of(self.known.len().saturating_sub(1) as u64).max(1);
-        self.pages.end(rows, compressor, self.bounds.take(), |content| push_indices(content, &self.indices, width))?;
+        self.pages.end(rows, packer, self.bounds.take(), |content| push_indices(content, &self.indices, width))?;
         self.indices.clear();
         Ok(())
     }
 
-    fn finish(&mut self, compressor: &mut Compressor<'static>) -> Result<(Bytes, ColumnCloseResult)> {
+    fn finish(&mut self, packer: &mut Packer) -> Result<(Bytes, ColumnCloseResult)> {
         let dictionary = (std::mem::take(&mut self.entries), self.known.len());
         self.known.clear();
-        self.pages.finish(Some(dictionary), compressor)
+        self.pages.finish(Some(dictionary), packer)
     }
 }
 
@@ -170,17 +174,17 @@ impl NameColumn {
 }
 
 impl Column for NameColumn {
-    fn end_page(&mut self, rows: usize, compressor: &mut Compressor<'static>) -> Result<()> {
+    fn end_page(&mut self, rows: usize, packer: &mut Packer) -> Result<()> {
         let width = width_of(self.names.len() as u64 - 1).max(1);
-        self.pages.end(rows, compressor, None, |content| push_indices(content, &self.indices, width))?;
+        self.pages.end(rows, packer, None, |content| push_indices(content, &self.indices, width))?;
         self.indices.clear();
         Ok(())
     }
 
-    fn finish(&mut self, compressor: &mut Compressor<'static>) -> Result<(Bytes, ColumnCloseResult)> {
+    fn finish(&mut self, packer: &mut Packer) -> Result<(Bytes, ColumnCloseResult)> {
         let mut entries = Vec::new();
         self.names.iter().for_each(|name| push_text(&mut entries, name.as_bytes()));
-        self.pages.finish(Some((entries, self.names.len())), compressor)
+        self.pages.finish(Some((entries, self.names.len())), packer)
     }
 }
 
@@ -208,16 +212,16 @@ impl IntegerColumn {
 }
 
 impl Column for IntegerColumn {
-    fn end_page(&mut self, rows: usize, compressor: &mut Compressor<'static>) -> Result<()> {
+    fn end_page(&mut self, rows: usize, packer: &mut Packer) -> Result<()> {
         let ends = self.values.iter().min().zip(self.values.iter().max()).filter(|_| self.has_bounds);
         let bounds = ends.map(|(least, greatest)| (least.to_le_bytes().to_vec(), greatest.to_le_bytes().to_vec()));
-        self.pages.end(rows, compressor, bounds, |content| push_deltas(content, &self.values))?;
+        self.pages.end(rows, packer, bounds, |content| push_deltas(content, &self.values))?;
         self.values.clear();
         Ok(())
     }
 
-    fn finish(&mut self, compressor: &mut Compressor<'static>) -> Result<(Bytes, ColumnCloseResult)> {
-        self.pages.finish(None, compressor)
+    fn finish(&mut self, packer: &mut Packer) -> Result<(Bytes, ColumnCloseResult)> {
+        self.pages.finish(None, packer)
     }
 }
 
@@ -242,14 +246,14 @@ impl FlagColumn {
 }
 
 impl Column for FlagColumn {
-    fn end_page(&mut self, rows: usize, compressor: &mut Compressor<'static>) -> Result<()> {
-        self.pages.end(rows, compressor, None, |content| push_flags(content, &self.values))?;
+    fn end_page(&mut self, rows: usize, packer: &mut Packer) -> Result<()> {
+        self.pages.end(rows, packer, None, |content| push_flags(content, &self.values))?;
         self.values.clear();
         Ok(())
     }
 
-    fn finish(&mut self, compressor: &mut Compressor<'static>) -> Result<(Bytes, ColumnCloseResult)> {
-        self.pages.finish(None, compressor)
+    fn finish(&mut self, packer: &mut Packer) -> Result<(Bytes, ColumnCloseResult)> {
+        self.pages.finish(None, packer)
     }
 }
 

@@ -7,5 +7,6 @@ mod column;
 mod page;
 
 pub(super) use column::{Column, DictionaryColumn, Entries, FlagColumn, IntegerColumn, NameColumn, PlainColumn};
+pub(super) use page::Packer;
 
-pub(super) const ZSTD_LEVEL: i32 = 1;
+const ZSTD_LEVEL: i32 = 1;

@@ -49,6 +49,30 @@ impl Levels {
     }
 }
 
+/// Makes pages of their content as they lie in the file, with buffers that serve one page after the other.
+pub(in crate::event_log) struct Packer {
+    compressor: Compressor<'static>,
+    /// The page that is being made.
+    content: Vec<u8>,
+    compressed: Vec<u8>,
+}
+
+impl Packer {
+    pub fn new() -> Result<Self> {
+        Ok(Self { compressor: Compressor::new(super::ZSTD_LEVEL)?, content: Vec::new(), compressed: Vec::new() })
+    }
+
+    fn pack(&mut self, is_compressed: bool) -> Result<Bytes> {
+        if !is_compressed {
+            return Ok(Bytes::copy_from_slice(&self.content));
+        }
+        self.compressed.clear();
+        self.compressed.reserve(zstd::zstd_safe::compress_bound(self.content.len()));
+        self.compressor.compress_to_buffer(&self.content, &mut self.compressed)?;
+        Ok(Bytes::copy_from_slice(&self.compressed))
+    }
+}
+
 /// The first and last of a page's values, in the order of their bytes as Parquet compares them.
 pub(super) type Bounds = (Vec<u8>, Vec<u8>);
 
@@ -77,14 +101,14 @@ impl Pages {
     pub fn end(
         &mut self,
         rows: usize,
-        compressor: &mut Compressor<'static>,
+        packer: &mut Packer,
         bounds: Option<Bounds>,
         push_values: impl FnOnce(&mut Vec<u8>),
     ) -> Result<()> {
-        let (content, values) = self.content(rows, push_values);
-        let uncompressed = content.len();
+        let values = self.fill(rows, &mut packer.content, push_values);
+        let uncompressed = packer.content.len();
         let page = Page::DataPage {
-            buf: self.stored(content, compressor)?,
+            buf: packer.pack(self.is_compressed)?,
             num_values: count(values),
             encoding: self.encoding,
             def_level_encoding: Encoding::RLE,
@@ -95,49 +119,45 @@ impl Pages {
         Ok(())
     }
 
-    /// The page as it is before compression, and how many values it holds, nulls included.
-    fn content(&mut self, rows: usize, push_values: impl FnOnce(&mut Vec<u8>)) -> (Vec<u8>, usize) {
-        let mut content = Vec::new();
+    /// Makes the page as it is before compression, and tells how many values it holds, nulls included.
+    fn fill(&mut self, rows: usize, content: &mut Vec<u8>, push_values: impl FnOnce(&mut Vec<u8>)) -> usize {
+        content.clear();
         let levels = &mut self.levels;
         let greatest = self.descriptor.max_def_level().cast_unsigned().into();
         if greatest == 0 {
-            push_values(&mut content);
-            return (content, rows);
+            push_values(content);
+            return rows;
         }
         levels.skip_to(rows);
         let values = levels.definition.len();
         if self.descriptor.max_rep_level() > 0 {
             levels.repetition.resize(values, 0);
-            push_sized(&mut content, |content| push_hybrid(content, &levels.repetition, 1));
+            push_sized(content, |content| push_hybrid(content, &levels.repetition, 1));
         }
-        push_sized(&mut content, |content| push_hybrid(content, &levels.definition, width_of(greatest)));
+        push_sized(content, |content| push_hybrid(content, &levels.definition, width_of(greatest)));
         levels.definition.clear();
         levels.repetition.clear();
         levels.rows = 0;
-        push_values(&mut content);
-        (content, values)
-    }
-
-    /// A page's content as it lies in the file.
-    fn stored(&self, content: Vec<u8>, compressor: &mut Compressor<'static>) -> Result<Bytes> {
-        Ok(if self.is_compressed { compressor.compress(&content)?.into() } else { content.into() })
+        push_values(content);
+        values
     }
 
     /// The column chunk of all pages, as it lies in the file, and what the footer says of it.
     pub fn finish(
         &mut self,
         dictionary: Option<(Vec<u8>, usize)>,
-        compressor: &mut Compressor<'static>,
+        packer: &mut Packer,
     ) -> Result<(Bytes, ColumnCloseResult)> {
         let mut sink = TrackedWrite::new(Vec::new());
         let mut uncompressed = 0;
         let mut writer = SerializedPageWriter::new(&mut sink);
         let mut encoding_stats = Vec::new();
         let dictionary_at = dictionary.as_ref().map(|_| 0);
-        if let Some((content, entries)) = dictionary {
-            let plain = content.len();
+        if let Some((entries_bytes, entries)) = dictionary {
+            let plain = entries_bytes.len();
+            packer.content = entries_bytes;
             let page = Page::DictionaryPage {
-                buf: self.stored(content, compressor)?,
+                buf: packer.pack(self.is_compressed)?,
                 num_values: count(entries),
                 encoding: Encoding::PLAIN,
                 is_sorted: false,
