@@ -2,10 +2,6 @@
 
 use std::process::ExitCode;
 
-/// Batches of events come and go by the megabyte: this one gives pages back and takes them again more cheaply.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     usage_rollup::cli::main()
 }

@@ -104,15 +104,12 @@ impl PackedEvents {
         self.bytes.extend_from_slice(&[0; BODY_AT - LENGTH_AT]);
         self.bytes.push(event.event_type as u8);
         push_text(&mut self.bytes, &event.source);
-        match canonical_guid(event.id.as_bytes()) {
-            Some(guid) => {
-                self.bytes.push(1);
-                self.bytes.extend_from_slice(guid.as_bytes());
-            }
-            None => {
-                self.bytes.push(0);
-                push_text(&mut self.bytes, &event.id);
-            }
+        if let Some(guid) = canonical_guid(event.id.as_bytes()) {
+            self.bytes.push(1);
+            self.bytes.extend_from_slice(guid.as_bytes());
+        } else {
+            self.bytes.push(0);
+            push_text(&mut self.bytes, &event.id);
         }
         let present_at = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 2]);

@@ -257,3 +257,52 @@ fn pages_tell_which_services_and_times_they_hold() {
     assert_eq!(ends(0), (0_u128.to_be_bytes().to_vec(), 8_u128.to_be_bytes().to_vec()));
     assert_eq!(ends(1), (0_i64.to_le_bytes().to_vec(), 8_999_000_000_000_i64.to_le_bytes().to_vec()));
 }
+
+/// A flipped bit anywhere is found before anything is made of it, or makes no difference.
+#[test]
+fn no_flipped_bit_is_served_as_truth() {
+    let event = |row: u32| Event {
+        service: Uuid::from_u128(u128::from(row / 40)),
+        time: Instant::from_seconds(row.into()),
+        source: "/s".into(),
+        id: format!("id-{row}").into(),
+        event_type: EventType::UserInvited,
+        data: EventData {
+            user_guid: Some(Uuid::from_u128(row.into())),
+            group_type: Some(GroupType::Guest),
+            email_address: Some(format!("{row}@example.com").into()),
+            ..EventData::default()
+        },
+    };
+    let events: Vec<Event<'_>> = (0..2_500).map(event).collect();
+    let (_home, dir, segments) = written(&events);
+    let path = dir.path_of(&segments[0].path);
+    let whole = std::fs::read(&path).unwrap();
+    let as_read = || -> Result<Vec<String>, EventLogError> {
+        let open = SegmentReader::new(dir.clone()).open(&segments[0])?;
+        let mut events = Vec::new();
+        open.read_rows::<EventLogError>(&(0..2_500).collect::<Vec<u64>>(), |batch| {
+            events.extend(EventRows::new(batch).iter().map(|event| spelt(&event)));
+            Ok(())
+        })?;
+        let (mut sources, mut block) = (Vec::new(), Block::default());
+        let mut reader = BlockReader::new(&open, 0..2_500);
+        while reader.next(&mut sources, &mut block)? {}
+        Ok(events)
+    };
+    let expected = as_read().unwrap();
+    let (mut found, step) = (0, whole.len() / 700);
+    for at in (0..whole.len()).step_by(step) {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1 << (at % 8);
+        std::fs::write(&path, flipped).unwrap();
+        match as_read() {
+            Err(EventLogError::Damaged { .. }) => found += 1,
+            Err(other) => panic!("{other}"),
+            Ok(read) => assert_eq!(read, expected, "byte {at}"),
+        }
+    }
+    assert!(found > 690, "{found}");
+    std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    assert!(matches!(as_read(), Err(EventLogError::Damaged { .. })));
+}

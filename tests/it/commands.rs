@@ -127,6 +127,23 @@ fn dead_letters_are_kept_whole_and_replayed_under_their_own_input() {
 }
 
 #[test]
+fn backfill_recomputes_a_range_and_changes_nothing_that_is_right() {
+    let binary = with_tiny();
+    binary.ok(&at(&["ingest", "events.ndjson"]));
+    let export = || binary.ok(&at(&["export", "--period-type", "daily"]));
+    let before = export();
+    let backfill = ["backfill", "--from", "2026-01-01", "--to", "2026-02-28"];
+    let report = json(&binary.ok(&at(&backfill)));
+    assert_eq!((report["rows_written"].as_i64(), export()), (Some(0), before.clone()));
+    assert!(report["partitions"].as_i64() > Some(0));
+    let of_service = [backfill.as_slice(), &["--service", SERVICE]].concat();
+    assert_eq!(json(&binary.ok(&at(&of_service)))["rows_written"], 0);
+    assert_eq!(export(), before);
+    let backwards = binary.fails(2, &at(&["backfill", "--from", "2026-02-02", "--to", "2026-02-01"]));
+    assert!(backwards.contains("--to 2026-02-01 lies before --from 2026-02-02"), "{backwards}");
+}
+
+#[test]
 fn a_damaged_segment_is_named_and_costs_the_other_days_nothing() {
     let binary = Binary::new();
     let event = |day: &str| {

@@ -115,12 +115,12 @@ pub(super) fn deltas(bytes: &[u8], expected: usize, values: &mut Vec<i64>) -> Re
         return Err(Corrupt("the header of delta-packed values"));
     }
     let per_miniblock = (block / miniblocks) as usize;
-    let mut last = input.zigzag()?;
+    let mut value = input.zigzag()?;
     values.clear();
     if count == 0 {
         return Ok(());
     }
-    values.push(last);
+    values.push(value);
     while values.len() < expected {
         let least = input.zigzag()?;
         for width in input.split(miniblocks as usize)? {
@@ -130,8 +130,8 @@ pub(super) fn deltas(bytes: &[u8], expected: usize, values: &mut Vec<i64>) -> Re
             }
             let width = u32::from(*width);
             unpack(input.0, width, here, |over| {
-                last = last.wrapping_add(least).wrapping_add(over.cast_signed());
-                values.push(last);
+                value = value.wrapping_add(least).wrapping_add(over.cast_signed());
+                values.push(value);
             })?;
             input.split(input.0.len().min(per_miniblock * width as usize / 8))?;
         }

@@ -67,7 +67,7 @@ struct Group {
     sources: Vec<u32>,
     types: Vec<EventType>,
     features: Vec<Feature>,
-    group_types: Vec<GroupType>,
+    user_groups: Vec<GroupType>,
     users: Option<Dictionary>,
 }
 
@@ -145,7 +145,7 @@ impl Group {
             sources: named(source, intern)?,
             types: named(event_type, EventType::from_name)?,
             features: named(feature, Feature::from_name)?,
-            group_types: named(group_type, GroupType::from_name)?,
+            user_groups: named(group_type, GroupType::from_name)?,
             users,
         })
     }
@@ -200,7 +200,7 @@ impl Block {
         })?;
         self.read_ids(id_guid, id, rows)?;
         self.read_users(user, group.users.as_ref(), rows)?;
-        read_names(group_type, &group.group_types, rows, &mut self.groups)?;
+        read_names(group_type, &group.user_groups, rows, &mut self.groups)?;
         read_names(feature, &group.features, rows, &mut self.features)?;
         self.read_amounts(quantity, size, sizes, rows)?;
         self.read_patches(patch, rows)
