@@ -166,7 +166,7 @@ fn a_damaged_segment_is_named_and_costs_the_other_days_nothing() {
     let error = binary.fails(1, &at(&["ingest", "2026-02-01", "2026-02-03"]));
 
     assert!(error.contains("1 days can't be rolled up, the first of them 2026-02-01; all others are"), "{error}");
-    assert!(error.contains("is damaged: its hash is not the one in the catalog"), "{error}");
+    assert!(error.contains("is damaged: the hash of its end is not the one in the catalog"), "{error}");
     let exported = binary.ok(&at(&["export", "--period-type", "daily", "--from", "2026-02-03", "--to", "2026-02-03"]));
     assert!(exported.contains("Daily,2026-02-03,0,0,0,0,0,0,0,0,0,1,"), "{exported}");
     fs::write(&segment, whole).unwrap();
