@@ -52,16 +52,23 @@ impl Store {
         rows.iter().map(usage_row).collect()
     }
 
-    /// The rows of a filter, by service, then period, as one snapshot.
+    /// The rows of a filter, by service, then period, as one snapshot. They are kept by period, and looked up one by one: at
+    /// the services' pace the walk is at one place of each period, so no page is read twice, and none is sorted but the rows
+    /// of one service.
     pub fn usage_rows(&self, filter: &RowFilter) -> impl Stream<Item = Result<UsageRow>> + use<'_> {
         let guids: Vec<String> = filter.services.iter().map(|guid| guid.simple().to_string()).collect();
         let guids = (!guids.is_empty()).then(|| serde_json::to_string(&guids).unwrap_or_default());
         let from = filter.from.map(|from| filter.period_type.period_of(from).to_string());
         sqlx::query(
-            "SELECT * FROM service_usage
-             WHERE period_type = $1 AND period BETWEEN coalesce($2, '') AND $3
-                 AND ($4 IS NULL OR service_guid IN (SELECT value FROM json_each($4)))
-             ORDER BY service_guid, period",
+            "WITH RECURSIVE periods (period) AS MATERIALIZED (
+                 SELECT min(period) FROM service_usage WHERE period_type = $1 AND period >= coalesce($2, '')
+                 UNION ALL
+                 SELECT (SELECT min(period) FROM service_usage WHERE period_type = $1 AND period > periods.period)
+                 FROM periods WHERE period < $3)
+             SELECT u.* FROM service_progress s CROSS JOIN periods p CROSS JOIN service_usage u
+             ON u.period_type = $1 AND u.period = p.period AND u.service_guid = lower(hex(s.service_guid))
+             WHERE p.period <= $3 AND ($4 IS NULL OR s.service_guid IN (SELECT unhex(value) FROM json_each($4)))
+             ORDER BY s.service_guid, p.period",
         )
         .bind(filter.period_type.name())
         .bind(from)
