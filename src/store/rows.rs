@@ -5,13 +5,12 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::batch::{Insert, joined};
-use super::{Lease, Result, Store, StoreError, text_of};
-use crate::model::{Day, IdentityHash, Instant, Numbers, PeriodType, RowState};
+use super::{Lease, Result, Store, text_of};
+use crate::model::{Day, Instant, PeriodType, RowState};
 use crate::rollup::DraftRow;
 
 /// What the rows of one service must be.
@@ -104,24 +103,6 @@ impl Store {
         transaction.commit().await?;
         Ok(written)
     }
-}
-
-pub(super) fn numbers(row: &SqliteRow) -> Result<Numbers> {
-    let mut numbers = Numbers::default();
-    for (number, column) in numbers.0.iter_mut().zip(Numbers::COLUMNS) {
-        *number = row.try_get(column)?;
-    }
-    Ok(numbers)
-}
-
-pub(super) fn digest(row: &SqliteRow) -> Result<IdentityHash> {
-    let bytes: &[u8] = row.try_get("input_digest")?;
-    Ok(IdentityHash(u128::from_be_bytes(bytes.try_into().map_err(StoreError::inconsistent)?)))
-}
-
-pub(super) fn state(row: &SqliteRow) -> Result<RowState> {
-    let name: &str = row.try_get("state")?;
-    RowState::from_name(name).ok_or_else(|| StoreError::inconsistent(format!("the state {name}")))
 }
 
 async fn remove(connection: &mut SqliteConnection, service: &ServiceRows) -> Result<u64> {
