@@ -147,7 +147,8 @@ CREATE TABLE service_directory (
 
 -- Rows -----------------------------------------------------------------------------------------------------------------
 
--- The columns of spec/usage.md. closes_at is when an open or settling row becomes closed.
+-- The columns of spec/usage.md. closes_at is when an open or settling row becomes closed. The period comes first, so that
+-- what a rollup touches, the newest rows of all services, lies side by side.
 CREATE TABLE service_usage (
     service_guid TEXT NOT NULL,
     period_type  TEXT NOT NULL,
@@ -172,7 +173,7 @@ CREATE TABLE service_usage (
     state        TEXT NOT NULL,
     computed_at  TEXT NOT NULL,
     closes_at    TEXT NOT NULL,
-    PRIMARY KEY (service_guid, period_type, period),
+    PRIMARY KEY (period_type, period, service_guid),
     CHECK (total_user_count = pro_user_count + guest_user_count + disabled_user_count + unregistered_user_count)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX service_usage_clamped ON service_usage (period) WHERE clamped = 1;

@@ -57,11 +57,13 @@ pub struct SegmentEnd {
 }
 
 /// The rows of a segment that belong to one UTC day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentPartition {
     pub day: Day,
     pub first_row: u64,
     pub rows: u64,
+    /// As it is written, and where they are few: the services that have rows, in order.
+    pub services: Option<Vec<Uuid>>,
 }
 
 #[derive(Debug, Error)]

@@ -20,6 +20,9 @@ use crate::model::{Day, Instant};
 /// an fsync.
 const ROWS_FOR_OWN_SEGMENT: usize = 8_192;
 
+/// A day with rows of no more services in a batch is thin: late events, most likely. It is recomputed for them alone.
+const FEW_SERVICES: usize = 256;
+
 /// Rows of a page, which is the least that a reader must decode.
 const ROWS_PER_PAGE: usize = 2_048;
 /// What a row takes in the file, about.
@@ -295,7 +298,9 @@ fn partitions(groups: &[Group]) -> Vec<SegmentPartition> {
     groups
         .chunk_by(|a, b| a.day == b.day)
         .map(|day| {
-            let partition = SegmentPartition { day: day[0].day, first_row, rows: row_count(day) as u64 };
+            let services =
+                (day.len() <= FEW_SERVICES).then(|| day.iter().map(|of| Uuid::from_u128(of.service)).collect());
+            let partition = SegmentPartition { day: day[0].day, first_row, rows: row_count(day) as u64, services };
             first_row += partition.rows;
             partition
         })

@@ -1,13 +1,13 @@
-//! Drawing a service's rows: what they must be, held against what they are.
+//! Drawing a service's rows: what they must be. The store holds that against what they are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
 
 use crate::model::{Day, Instant, PeriodType, RowState, Zone};
 use crate::rollup::{DraftRow, MonthFacts, draft_rows};
-use crate::store::{RowFate, ServiceRows, ServiceToDraw, StoredRow};
+use crate::store::{RowFate, ServiceRows, ServiceToDraw};
 
 /// What holds for all services.
 pub(super) struct DrawRules {
@@ -20,11 +20,8 @@ pub(super) struct DrawRules {
 
 impl DrawRules {
     pub fn new(zone: Zone, settle_after: Duration, first: Day, today: Day, now: Instant) -> Self {
-        let periods = first.month().through(today).flat_map(|day| {
-            [PeriodType::Daily, PeriodType::Monthly].map(|period_type| (period_type, period_type.period_of(day)))
-        });
         let mut ends = HashMap::default();
-        for (period_type, period) in periods {
+        for (period_type, period) in first.month().through(today).flat_map(periods_of) {
             ends.entry((period_type, period)).or_insert_with(|| zone.start_of(period_type.after(period)));
         }
         Self { today, now, settle_after: i64::try_from(settle_after.as_secs()).unwrap_or(i64::MAX), ends }
@@ -38,40 +35,30 @@ pub(super) fn draw(service: &ServiceToDraw, rules: &DrawRules) -> ServiceRows {
         Some(first_day) => draft_rows(first_day, service.from, rules.today, opening, &service.months),
         None => Vec::new(),
     };
-    let fated = drafts.into_iter().filter_map(|draft| {
-        let stored = service.rows.get(&(draft.period_type, draft.period));
-        fate(&draft, stored, rules).map(|fate| (draft, fate))
-    });
-    let mut rows: Vec<(DraftRow, RowFate)> = fated.collect();
-    rows.sort_by_key(|(draft, _)| (draft.period_type, draft.period));
-    ServiceRows {
-        service: service.service,
-        first_day: service.first_day,
-        begins_later: service.rows_from.is_some_and(|from| service.first_day.is_none_or(|first| from < first)),
-        rows,
-    }
+    let rows = drafts.into_iter().map(|draft| (draft, fate(&draft, service.stored, rules))).collect();
+    ServiceRows { service: service.service, gone: gone(service), rows }
 }
 
-/// The revision and state of a row that must be written; none where the stored one says it all (`spec/usage.md`: a revision
-/// grows only when one of the 13 numbers changes, a digest alone is updated in place).
-fn fate(draft: &DraftRow, stored: Option<&StoredRow>, rules: &DrawRules) -> Option<RowFate> {
+/// The stored rows that lie before a service's first day: all, where nothing counts any more.
+fn gone(service: &ServiceToDraw) -> Vec<(PeriodType, Day)> {
+    let Some((from, through)) = service.stored else { return Vec::new() };
+    let is_gone = |(period_type, period): &(PeriodType, Day)| {
+        service.first_day.is_none_or(|first| *period < period_type.period_of(first))
+    };
+    let periods = from.through(through).flat_map(periods_of).filter(is_gone);
+    periods.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn periods_of(day: Day) -> [(PeriodType, Day); 2] {
+    [PeriodType::Daily, PeriodType::Monthly].map(|period_type| (period_type, period_type.period_of(day)))
+}
+
+fn fate(draft: &DraftRow, stored: Option<(Day, Day)>, rules: &DrawRules) -> RowFate {
+    let period_of = |day| draft.period_type.period_of(day);
+    let is_new = stored.is_none_or(|(from, through)| !(period_of(from)..=period_of(through)).contains(&draft.period));
     let end = rules.ends.get(&(draft.period_type, draft.period)).copied().unwrap_or(rules.now);
-    let Some(stored) = stored else {
-        let closes_at = end.max(rules.now).plus_seconds(rules.settle_after);
-        return Some(RowFate { revision: 1, state: unsettled(end, closes_at, rules.now), end, closes_at });
-    };
-    // What is stored of `open` and `settling` is as old as the last rollup.
-    let state = match stored.state {
-        RowState::Open | RowState::Settling => unsettled(end, stored.closes_at, rules.now),
-        last => last,
-    };
-    let fate = RowFate { revision: stored.revision, state, end, closes_at: stored.closes_at };
-    if stored.numbers != draft.numbers {
-        let state = if state == RowState::Closed { RowState::Restated } else { state };
-        return Some(RowFate { revision: stored.revision + 1, state, ..fate });
-    }
-    let rests_on = (draft.event_count, draft.input_digest, draft.clamped);
-    (rests_on != (stored.event_count, stored.input_digest, stored.clamped)).then_some(fate)
+    let closes_at = end.max(rules.now).plus_seconds(rules.settle_after);
+    RowFate { is_new, state: unsettled(end, closes_at, rules.now), end, closes_at }
 }
 
 fn unsettled(end: Instant, closes_at: Instant, now: Instant) -> RowState {

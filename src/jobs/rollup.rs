@@ -57,7 +57,7 @@ pub(super) async fn rollup_leased(
         run.check()?;
         let rest = due.split_off(next_services(&due, today));
         let mut services = std::mem::replace(&mut due, rest);
-        installation.store.read_services(&mut services).await?;
+        installation.store.read_months(&mut services).await?;
         let config = installation.config.clone();
         let drawn = installation
             .on_threads(move || {

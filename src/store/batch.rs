@@ -29,9 +29,19 @@ impl Insert {
         &'static self,
         connection: &mut SqliteConnection,
         items: &[T],
-        mut bind: impl FnMut(&mut Values, &T),
+        bind: impl FnMut(&mut Values, &T),
     ) -> Result<()> {
-        let mut rest = items;
+        self.counted(connection, items, bind).await.map(|_| ())
+    }
+
+    /// Inserts all items, and tells how many rows were written.
+    pub async fn counted<T>(
+        &'static self,
+        connection: &mut SqliteConnection,
+        items: &[T],
+        mut bind: impl FnMut(&mut Values, &T),
+    ) -> Result<u64> {
+        let (mut rest, mut written) = (items, 0);
         for (size, text) in SIZES.into_iter().zip(&self.texts) {
             while rest.len() >= size {
                 let (items, after) = rest.split_at(size);
@@ -41,10 +51,11 @@ impl Insert {
                     bind(&mut values, item);
                 }
                 let text = text.get_or_init(|| self.text(size));
-                sqlx::query_with(text.as_str(), values.finish()?).execute(&mut *connection).await?;
+                let done = sqlx::query_with(text.as_str(), values.finish()?).execute(&mut *connection).await?;
+                written += done.rows_affected();
             }
         }
-        Ok(())
+        Ok(written)
     }
 
     fn text(&self, rows: usize) -> String {

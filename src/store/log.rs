@@ -269,7 +269,8 @@ impl Store {
             .await?;
         let slice = |row: &sqlx::sqlite::SqliteRow| {
             let unsigned = |column| row.try_get::<i64, _>(column).map(i64::cast_unsigned);
-            let partition = SegmentPartition { day: of, first_row: unsigned("first_row")?, rows: unsigned("rows")? };
+            let (first_row, rows) = (unsigned("first_row")?, unsigned("rows")?);
+            let partition = SegmentPartition { day: of, first_row, rows, services: None };
             let hash = |column| {
                 let bytes: &[u8] = row.try_get(column)?;
                 bytes.try_into().map_err(StoreError::inconsistent)
@@ -395,13 +396,17 @@ async fn insert_voids(connection: &mut sqlx::SqliteConnection, voids: &[VoidMark
         .await
 }
 
-/// Marks the days of new segments whole, and of the days that voids aim at only their services.
+/// Marks the days of new segments, whole or of thin ones their services, and of the days that voids aim at their services.
 async fn mark_dirty(connection: &mut sqlx::SqliteConnection, commit: &LogCommit) -> Result<()> {
     static DIRTY: Insert = Insert::new("INSERT INTO dirty_partitions (day, service_guid)", 2, "ON CONFLICT DO NOTHING");
     let of_segments = commit.segments.iter().flat_map(|segment| &segment.partitions);
-    let whole = of_segments.map(|partition| (partition.day, None));
+    let of_segments = of_segments.flat_map(|partition| {
+        let services = partition.services.iter().flatten().copied().map(Some);
+        let whole = partition.services.is_none().then_some(None);
+        services.chain(whole).map(|service| (partition.day, service))
+    });
     let of_voids = commit.voids.iter().map(|mark| (Day::utc_of(mark.time), Some(mark.service)));
-    let dirty: Vec<(Day, Option<Uuid>)> = whole.chain(of_voids).collect::<BTreeSet<_>>().into_iter().collect();
+    let dirty: Vec<(Day, Option<Uuid>)> = of_segments.chain(of_voids).collect::<BTreeSet<_>>().into_iter().collect();
     DIRTY
         .all(connection, &dirty, |values, (day, service)| {
             values.push(day.0).push(service.as_ref().map_or(&[][..], |service| service.as_bytes()));

@@ -26,7 +26,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 pub use dead_letters::{DeadLetter, StoredDeadLetter};
-pub use draw::{ServiceToDraw, StoredRow};
+pub use draw::ServiceToDraw;
 pub use facts::{FactsCommit, ServiceFacts};
 pub use keys::{ApiKey, NewApiKey, Role};
 pub use lease::{Lease, LeaseError};

@@ -5,30 +5,28 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::batch::{Insert, joined};
-use super::{Lease, Result, Store, StoreError, text_of};
-use crate::model::{Day, IdentityHash, Instant, Numbers, PeriodType, RowState};
+use super::{Lease, Result, Store, text_of};
+use crate::model::{Day, Instant, PeriodType, RowState};
 use crate::rollup::DraftRow;
 
-/// The rows of one service that are to be written, and how far it has come with them.
+/// What the rows of one service must be.
 #[derive(Debug)]
 pub struct ServiceRows {
     pub service: Uuid,
-    pub first_day: Option<Day>,
-    /// Whether there are rows that lie before the first day.
-    pub begins_later: bool,
-    /// By type and period, so that they are written in order.
+    /// Rows that are stored and must not be any more.
+    pub gone: Vec<(PeriodType, Day)>,
     pub rows: Vec<(DraftRow, RowFate)>,
 }
 
-/// What makes a row's revision and state.
+/// What a row begins with. One that is stored already keeps its `closes_at`, and goes on from its revision and state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowFate {
-    pub revision: i64,
+    /// Whether nothing is stored for this period.
+    pub is_new: bool,
     pub state: RowState,
     /// The first instant after the row's period.
     pub end: Instant,
@@ -53,11 +51,9 @@ impl Store {
                 .fetch_all(&mut *transaction)
                 .await?;
         for (period_type, period) in due {
-            // By the primary key: the services are few against all rows.
             sqlx::query(
                 "UPDATE service_usage SET state = CASE WHEN closes_at <= $1 THEN 'closed' ELSE 'settling' END
-                 WHERE service_guid IN (SELECT lower(hex(service_guid)) FROM service_progress)
-                     AND period_type = $2 AND period = $3
+                 WHERE period_type = $2 AND period = $3
                      AND (state IN ('open', 'settling') AND closes_at <= $1
                          OR state = 'open' AND period < CASE period_type WHEN 'Daily' THEN $4 ELSE $5 END)",
             )
@@ -74,7 +70,8 @@ impl Store {
         Ok(())
     }
 
-    /// Writes drawn rows, which reach `today` now, and that these services are done: all or none.
+    /// Holds drawn rows, which reach `today`, against those that are stored, writes what differs, and that these services,
+    /// which are sorted, are done: all or none.
     ///
     /// # Errors
     /// When the lease is lost or the database fails; then nothing of it is stored.
@@ -88,8 +85,8 @@ impl Store {
         let mut transaction = self.begin_leased(lease).await?;
         let connection = &mut *transaction;
         let mut written = 0;
-        for service in services.iter().filter(|service| service.begins_later) {
-            written += remove_before(connection, service.service, service.first_day).await?;
+        for service in services {
+            written += remove(connection, service).await?;
         }
         written += upsert_rows(connection, services, now).await?;
         note_changes(connection, services).await?;
@@ -108,39 +105,19 @@ impl Store {
     }
 }
 
-pub(super) fn numbers(row: &SqliteRow) -> Result<Numbers> {
-    let mut numbers = Numbers::default();
-    for (number, column) in numbers.0.iter_mut().zip(Numbers::COLUMNS) {
-        *number = row.try_get(column)?;
+async fn remove(connection: &mut SqliteConnection, service: &ServiceRows) -> Result<u64> {
+    let mut removed = 0;
+    for (period_type, period) in &service.gone {
+        let done =
+            sqlx::query("DELETE FROM service_usage WHERE period_type = $1 AND period = $2 AND service_guid = $3")
+                .bind(period_type.name())
+                .bind(period.to_string())
+                .bind(service.service.simple().to_string())
+                .execute(&mut *connection)
+                .await?;
+        removed += done.rows_affected();
     }
-    Ok(numbers)
-}
-
-pub(super) fn digest(row: &SqliteRow) -> Result<IdentityHash> {
-    let bytes: &[u8] = row.try_get("input_digest")?;
-    Ok(IdentityHash(u128::from_be_bytes(bytes.try_into().map_err(StoreError::inconsistent)?)))
-}
-
-pub(super) fn state(row: &SqliteRow) -> Result<RowState> {
-    let name: &str = row.try_get("state")?;
-    RowState::from_name(name).ok_or_else(|| StoreError::inconsistent(format!("the state {name}")))
-}
-
-/// Removes the rows before a service's first day: all, where nothing counts any more.
-async fn remove_before(connection: &mut SqliteConnection, service: Uuid, first_day: Option<Day>) -> Result<u64> {
-    let period = |period_type: PeriodType| {
-        first_day.map_or_else(|| "9999-12-31".to_owned(), |day| period_type.period_of(day).to_string())
-    };
-    let removed = sqlx::query(
-        "DELETE FROM service_usage
-         WHERE service_guid = $1 AND (period_type = 'Daily' AND period < $2 OR period_type = 'Monthly' AND period < $3)",
-    )
-    .bind(service.simple().to_string())
-    .bind(period(PeriodType::Daily))
-    .bind(period(PeriodType::Monthly))
-    .execute(connection)
-    .await?;
-    Ok(removed.rows_affected())
+    Ok(removed)
 }
 
 /// One text for many rows.
@@ -152,25 +129,63 @@ impl<K: Copy + Eq + Hash> Texts<K> {
     }
 }
 
+/// A row that is stored is held against the new one here, so that it need not be read: one that is the same is left alone, a
+/// revision grows only when one of the 13 numbers changes, and all else is updated in place. What is stored of `open` and
+/// `settling` is as old as the last rollup (`spec/usage.md`, states).
 static ROWS: Insert = Insert::new(
-    "INSERT INTO service_usage (service_guid, period_type, period, total_user_count, pro_user_count,
+    "INSERT INTO service_usage (period_type, period, service_guid, total_user_count, pro_user_count,
         guest_user_count, disabled_user_count, unregistered_user_count, feature_usage_secure_messaging_gateway,
         feature_usage_secure_messaging_plus, feature_usage_data_leak_prevention, feature_usage_secure_large_files,
         feature_usage_secure_forms, total_message_count, total_attachment_count, attachment_storage_usage, event_count,
         input_digest, clamped, revision, state, computed_at, closes_at)",
     23,
-    "ON CONFLICT DO UPDATE SET total_user_count = excluded.total_user_count,
-        pro_user_count = excluded.pro_user_count, guest_user_count = excluded.guest_user_count,
-        disabled_user_count = excluded.disabled_user_count, unregistered_user_count = excluded.unregistered_user_count,
-        feature_usage_secure_messaging_gateway = excluded.feature_usage_secure_messaging_gateway,
-        feature_usage_secure_messaging_plus = excluded.feature_usage_secure_messaging_plus,
-        feature_usage_data_leak_prevention = excluded.feature_usage_data_leak_prevention,
-        feature_usage_secure_large_files = excluded.feature_usage_secure_large_files,
-        feature_usage_secure_forms = excluded.feature_usage_secure_forms,
+    "ON CONFLICT DO UPDATE SET
+        total_user_count = excluded.total_user_count, pro_user_count = excluded.pro_user_count, guest_user_count =
+        excluded.guest_user_count, disabled_user_count = excluded.disabled_user_count, unregistered_user_count =
+        excluded.unregistered_user_count, feature_usage_secure_messaging_gateway =
+        excluded.feature_usage_secure_messaging_gateway, feature_usage_secure_messaging_plus =
+        excluded.feature_usage_secure_messaging_plus, feature_usage_data_leak_prevention =
+        excluded.feature_usage_data_leak_prevention, feature_usage_secure_large_files =
+        excluded.feature_usage_secure_large_files, feature_usage_secure_forms = excluded.feature_usage_secure_forms,
         total_message_count = excluded.total_message_count, total_attachment_count = excluded.total_attachment_count,
-        attachment_storage_usage = excluded.attachment_storage_usage, event_count = excluded.event_count,
-        input_digest = excluded.input_digest, clamped = excluded.clamped, revision = excluded.revision,
-        state = excluded.state, computed_at = excluded.computed_at, closes_at = excluded.closes_at",
+        attachment_storage_usage = excluded.attachment_storage_usage, event_count = excluded.event_count, input_digest
+        = excluded.input_digest, clamped = excluded.clamped, computed_at = excluded.computed_at,
+        revision = revision + (
+            (total_user_count, pro_user_count, guest_user_count, disabled_user_count, unregistered_user_count,
+            feature_usage_secure_messaging_gateway, feature_usage_secure_messaging_plus,
+            feature_usage_data_leak_prevention, feature_usage_secure_large_files, feature_usage_secure_forms,
+            total_message_count, total_attachment_count, attachment_storage_usage)
+            <> (excluded.total_user_count, excluded.pro_user_count, excluded.guest_user_count,
+            excluded.disabled_user_count, excluded.unregistered_user_count,
+            excluded.feature_usage_secure_messaging_gateway, excluded.feature_usage_secure_messaging_plus,
+            excluded.feature_usage_data_leak_prevention, excluded.feature_usage_secure_large_files,
+            excluded.feature_usage_secure_forms, excluded.total_message_count, excluded.total_attachment_count,
+            excluded.attachment_storage_usage)),
+        state = CASE
+            WHEN state IN ('open', 'settling') AND excluded.state = 'open' THEN 'open'
+            WHEN state IN ('open', 'settling') AND closes_at > excluded.computed_at THEN 'settling'
+            WHEN (total_user_count, pro_user_count, guest_user_count, disabled_user_count, unregistered_user_count,
+            feature_usage_secure_messaging_gateway, feature_usage_secure_messaging_plus,
+            feature_usage_data_leak_prevention, feature_usage_secure_large_files, feature_usage_secure_forms,
+            total_message_count, total_attachment_count, attachment_storage_usage)
+                <> (excluded.total_user_count, excluded.pro_user_count, excluded.guest_user_count,
+            excluded.disabled_user_count, excluded.unregistered_user_count,
+            excluded.feature_usage_secure_messaging_gateway, excluded.feature_usage_secure_messaging_plus,
+            excluded.feature_usage_data_leak_prevention, excluded.feature_usage_secure_large_files,
+            excluded.feature_usage_secure_forms, excluded.total_message_count, excluded.total_attachment_count,
+            excluded.attachment_storage_usage) THEN 'restated'
+            WHEN state = 'restated' THEN 'restated'
+            ELSE 'closed' END
+     WHERE (total_user_count, pro_user_count, guest_user_count, disabled_user_count, unregistered_user_count,
+            feature_usage_secure_messaging_gateway, feature_usage_secure_messaging_plus,
+            feature_usage_data_leak_prevention, feature_usage_secure_large_files, feature_usage_secure_forms,
+            total_message_count, total_attachment_count, attachment_storage_usage, event_count, input_digest, clamped)
+        <> (excluded.total_user_count, excluded.pro_user_count, excluded.guest_user_count,
+            excluded.disabled_user_count, excluded.unregistered_user_count,
+            excluded.feature_usage_secure_messaging_gateway, excluded.feature_usage_secure_messaging_plus,
+            excluded.feature_usage_data_leak_prevention, excluded.feature_usage_secure_large_files,
+            excluded.feature_usage_secure_forms, excluded.total_message_count, excluded.total_attachment_count,
+            excluded.attachment_storage_usage, excluded.event_count, excluded.input_digest, excluded.clamped)",
 );
 
 async fn upsert_rows(connection: &mut SqliteConnection, services: &[ServiceRows], now: Instant) -> Result<RowsWritten> {
@@ -178,16 +193,17 @@ async fn upsert_rows(connection: &mut SqliteConnection, services: &[ServiceRows]
         let guid: Arc<str> = service.service.simple().to_string().into();
         service.rows.iter().map(|(draft, fate)| (guid.clone(), *draft, *fate)).collect()
     };
-    let rows: Vec<(Arc<str>, DraftRow, RowFate)> = services.iter().flat_map(of_service).collect();
+    let mut rows: Vec<(Arc<str>, DraftRow, RowFate)> = services.iter().flat_map(of_service).collect();
+    rows.sort_by_key(|(_, draft, _)| (draft.period_type, draft.period));
     let computed_at: Arc<str> = text_of(now).into();
     let mut names = Texts(HashMap::default());
     let mut periods = Texts(HashMap::default());
     let mut instants = Texts(HashMap::default());
-    ROWS.all(connection, &rows, |values, (service, draft, fate)| {
+    ROWS.counted(connection, &rows, |values, (service, draft, fate)| {
         values
-            .push(service.clone())
             .push(names.of(draft.period_type.name(), str::to_owned))
-            .push(periods.of(draft.period, |day| day.to_string()));
+            .push(periods.of(draft.period, |day| day.to_string()))
+            .push(service.clone());
         for number in draft.numbers.0 {
             values.push(number);
         }
@@ -195,13 +211,12 @@ async fn upsert_rows(connection: &mut SqliteConnection, services: &[ServiceRows]
             .push(draft.event_count)
             .push(draft.input_digest.0.to_be_bytes().as_slice())
             .push(draft.clamped)
-            .push(fate.revision)
+            .push(1)
             .push(names.of(fate.state.name(), str::to_owned))
             .push(computed_at.clone())
             .push(instants.of(fate.closes_at, text_of));
     })
-    .await?;
-    Ok(rows.len() as u64)
+    .await
 }
 
 /// Notes when these rows will change their state by themselves.
@@ -211,14 +226,15 @@ async fn note_changes(connection: &mut SqliteConnection, services: &[ServiceRows
     let mut changes: BTreeSet<(Instant, PeriodType, Day)> = BTreeSet::new();
     let mut last = None;
     for (draft, fate) in services.iter().flat_map(|service| &service.rows) {
-        let this = (fate.state, fate.end, fate.closes_at, draft.period_type, draft.period);
+        let this = (fate.is_new, fate.state, fate.end, fate.closes_at, draft.period_type, draft.period);
         if last.replace(this) == Some(this) {
             continue;
         }
         if fate.state == RowState::Open {
             changes.insert((fate.end, draft.period_type, draft.period));
         }
-        if matches!(fate.state, RowState::Open | RowState::Settling) {
+        // A stored row that settles was noted when it was new, and closes when it was to close then.
+        if fate.state == RowState::Open || fate.is_new && fate.state == RowState::Settling {
             changes.insert((fate.closes_at, draft.period_type, draft.period));
         }
     }
