@@ -1,12 +1,14 @@
-//! Many rows in few statements: inserts of fixed sizes, so that few texts exist and stay prepared, and lists of keys in one
-//! parameter.
+//! Many rows in few statements: inserts of fixed sizes, so that few texts exist and stay prepared, lists of keys in one
+//! parameter, and answers in one value.
 
 use std::sync::OnceLock;
 
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteArguments;
+use uuid::Uuid;
 
-use super::Result;
+use super::{Result, StoreError};
+use crate::model::Day;
 
 /// How many rows a statement takes. Larger ones save little: a statement's program grows with its rows.
 const SIZES: [usize; 3] = [128, 16, 1];
@@ -90,6 +92,44 @@ impl Values {
 }
 
 /// Keys of 16 bytes each, one after the other: a whole list in one parameter, which statements cut up with `substr`.
-pub(super) fn joined<'a>(keys: impl IntoIterator<Item = &'a uuid::Uuid>) -> Vec<u8> {
+pub(super) fn joined<'a>(keys: impl IntoIterator<Item = &'a Uuid>) -> Vec<u8> {
     keys.into_iter().flat_map(|key| *key.as_bytes()).collect()
+}
+
+/// Many rows in one value, as `CAST(group_concat(… || …, '') AS BLOB)` joins them byte by byte: a row that is handed over from
+/// SQLite's thread by itself costs more than what stands in it. Keys have 16 bytes, days `printf('%11s', coalesce(day, ''))`,
+/// and encoded values tell their own length.
+pub(super) struct Joined<'a>(&'a [u8]);
+
+impl<'a> Joined<'a> {
+    /// No rows are no value.
+    pub fn new(value: Option<&'a [u8]>) -> Self {
+        Self(value.unwrap_or_default())
+    }
+
+    pub fn is_at_end(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn key(&mut self) -> Result<Uuid> {
+        self.take(16).and_then(|bytes| Uuid::from_slice(bytes).map_err(StoreError::inconsistent))
+    }
+
+    pub fn day(&mut self) -> Result<Option<Day>> {
+        let text = str::from_utf8(self.take(11)?).map_err(StoreError::inconsistent)?.trim_start();
+        if text.is_empty() { Ok(None) } else { text.parse().map(Day).map(Some).map_err(StoreError::inconsistent) }
+    }
+
+    pub fn decoded<T: serde::Deserialize<'a>>(&mut self) -> Result<T> {
+        let (value, rest) = postcard::take_from_bytes(self.0).map_err(StoreError::inconsistent)?;
+        self.0 = rest;
+        Ok(value)
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<&'a [u8]> {
+        let (taken, rest) =
+            self.0.split_at_checked(bytes).ok_or_else(|| StoreError::inconsistent("a row that ends early"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
 }

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
-use super::{Result, Store, StoreError, decode, guid};
+use super::batch::Joined;
+use super::{Result, Store};
 use crate::model::{Day, Gauges};
 use crate::rollup::{MonthFacts, MonthKey};
 
@@ -32,15 +31,21 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn services_to_draw(&self, today: Day) -> Result<Vec<ServiceToDraw>> {
-        let due = sqlx::query(
-            "SELECT service_guid, first_day, held, rows_from, rows_through, dirty_from FROM service_progress
-             WHERE dirty_from IS NOT NULL OR (first_day <= $1 AND coalesce(rows_through, first_day - 1) < $1)
-             ORDER BY service_guid",
+        let due: Option<Vec<u8>> = sqlx::query_scalar(
+            "SELECT CAST(group_concat(service_guid || printf('%11s%11s%11s%11s', coalesce(first_day, ''),
+                 coalesce(rows_from, ''), coalesce(rows_through, ''), coalesce(dirty_from, '')) || held, '') AS BLOB)
+             FROM service_progress
+             WHERE dirty_from IS NOT NULL OR (first_day <= $1 AND coalesce(rows_through, first_day - 1) < $1)",
         )
         .bind(today.0)
-        .fetch_all(&self.readers)
+        .fetch_one(&self.writer)
         .await?;
-        due.iter().map(|row| due_service(row, today)).collect()
+        let (mut rows, mut services) = (Joined::new(due.as_deref()), Vec::new());
+        while !rows.is_at_end() {
+            services.push(due_service(&mut rows, today)?);
+        }
+        services.sort_unstable_by_key(|service| service.service);
+        Ok(services)
     }
 
     /// Reads the facts of these services, which are sorted.
@@ -66,17 +71,16 @@ impl Store {
     }
 }
 
-fn due_service(row: &SqliteRow, today: Day) -> Result<ServiceToDraw> {
-    let optional = |column| Ok::<_, StoreError>(row.try_get::<Option<i32>, _>(column)?.map(Day));
-    let first_day = optional("first_day")?;
-    let rows_through = optional("rows_through")?;
+fn due_service(row: &mut Joined, today: Day) -> Result<ServiceToDraw> {
+    let service = row.key()?;
+    let [first_day, rows_from, rows_through, dirty_from] = [row.day()?, row.day()?, row.day()?, row.day()?];
     let next = rows_through.map(Day::next).or(first_day);
     Ok(ServiceToDraw {
-        service: guid(row, "service_guid")?,
+        service,
         first_day,
-        from: [optional("dirty_from")?, next].into_iter().flatten().min().unwrap_or(today),
-        stored: optional("rows_from")?.zip(rows_through),
-        held: decode(row.try_get("held")?)?,
+        from: [dirty_from, next].into_iter().flatten().min().unwrap_or(today),
+        stored: rows_from.zip(rows_through),
+        held: row.decoded()?,
         months: BTreeMap::new(),
     })
 }

@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, HashMap};
 use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 
-use super::batch::{Insert, joined};
-use super::{Lease, Result, Store, decode, directory, encode, guid};
+use super::batch::{Insert, Joined, joined};
+use super::{Lease, Result, Store, decode, directory, encode};
 use crate::model::Day;
 use crate::rollup::{
     MergedService, MergedUsers, MonthFacts, MonthKey, PatchEvent, ServiceTotals, UserHistory, UserKey,
 };
 
 /// Keys are looked up so many at a time, to bound what an answer takes in memory.
-const KEYS_AT_A_TIME: usize = 10_000;
+const KEYS_AT_A_TIME: usize = 2_000;
 
 /// What recomputed partitions come to, ready to replace what they came to before.
 #[derive(Debug, Default)]
@@ -75,18 +75,17 @@ impl Store {
     pub async fn service_totals(&self, services: &[Uuid]) -> Result<HashMap<Uuid, ServiceTotals>> {
         let mut totals = HashMap::with_capacity(services.len());
         for keys in services.chunks(KEYS_AT_A_TIME) {
-            let rows = sqlx::query(
+            let found: Option<Vec<u8>> = sqlx::query_scalar(
                 "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 16 FROM wanted WHERE at + 16 < length($1))
-                 SELECT service_guid, first_day, held
+                 SELECT CAST(group_concat(service_guid || printf('%11s', coalesce(first_day, '')) || held, '') AS BLOB)
                  FROM wanted CROSS JOIN service_progress ON service_guid = substr($1, at, 16)",
             )
             .bind(joined(keys))
-            .fetch_all(&self.readers)
+            .fetch_one(&self.writer)
             .await?;
-            for row in rows {
-                let first_day = row.try_get::<Option<i32>, _>("first_day")?.map(Day);
-                let held = decode(row.try_get("held")?)?;
-                totals.insert(guid(&row, "service_guid")?, ServiceTotals { first_day, held });
+            let mut rows = Joined::new(found.as_deref());
+            while !rows.is_at_end() {
+                totals.insert(rows.key()?, ServiceTotals { first_day: rows.day()?, held: rows.decoded()? });
             }
         }
         Ok(totals)
@@ -99,17 +98,17 @@ impl Store {
     pub async fn user_histories(&self, users: &[UserKey]) -> Result<HashMap<UserKey, UserHistory>> {
         let mut histories = HashMap::with_capacity(users.len());
         for keys in users.chunks(KEYS_AT_A_TIME) {
-            let rows = sqlx::query(
+            let found: Option<Vec<u8>> = sqlx::query_scalar(
                 "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 32 FROM wanted WHERE at + 32 < length($1))
-                 SELECT service_guid, user_guid, history
+                 SELECT CAST(group_concat(service_guid || user_guid || history, '') AS BLOB)
                  FROM wanted CROSS JOIN users ON service_guid = substr($1, at, 16) AND user_guid = substr($1, at + 16, 16)",
             )
             .bind(joined(keys.iter().flat_map(|(service, user)| [service, user])))
-            .fetch_all(&self.readers)
+            .fetch_one(&self.writer)
             .await?;
-            for row in rows {
-                let key = (guid(&row, "service_guid")?, guid(&row, "user_guid")?);
-                histories.insert(key, decode(row.try_get("history")?)?);
+            let mut rows = Joined::new(found.as_deref());
+            while !rows.is_at_end() {
+                histories.insert((rows.key()?, rows.key()?), rows.decoded()?);
             }
         }
         Ok(histories)
@@ -124,17 +123,18 @@ impl Store {
         let chunks = months.chunk_by(|a, b| a.0 == b.0).flat_map(|month| month.chunks(KEYS_AT_A_TIME));
         for keys in chunks {
             let month = keys[0].0;
-            let rows = sqlx::query(
+            let found: Option<Vec<u8>> = sqlx::query_scalar(
                 "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 16 FROM wanted WHERE at + 16 < length($1))
-                 SELECT service_guid, facts
+                 SELECT CAST(group_concat(service_guid || facts, '') AS BLOB)
                  FROM wanted CROSS JOIN service_months ON month = $2 AND service_guid = substr($1, at, 16)",
             )
             .bind(joined(keys.iter().map(|(_, service)| service)))
             .bind(month.0)
-            .fetch_all(&self.readers)
+            .fetch_one(&self.writer)
             .await?;
-            for row in rows {
-                facts.insert((month, guid(&row, "service_guid")?), decode(row.try_get("facts")?)?);
+            let mut rows = Joined::new(found.as_deref());
+            while !rows.is_at_end() {
+                facts.insert((month, rows.key()?), rows.decoded()?);
             }
         }
         Ok(facts)
@@ -146,7 +146,7 @@ impl Store {
     /// When the database fails.
     pub async fn last_month(&self) -> Result<Option<Day>> {
         let last: Option<i32> =
-            sqlx::query_scalar("SELECT max(month) FROM service_months").fetch_one(&self.readers).await?;
+            sqlx::query_scalar("SELECT max(month) FROM service_months").fetch_one(&self.writer).await?;
         Ok(last.map(Day))
     }
 
