@@ -1,6 +1,9 @@
 //! Many rows in few statements: inserts of fixed sizes, so that few texts exist and stay prepared, lists of keys in one
 //! parameter, and answers in one value.
 
+use std::num::ParseIntError;
+use std::ops::Range;
+use std::str::FromStr;
 use std::sync::OnceLock;
 
 use sqlx::SqliteConnection;
@@ -97,7 +100,7 @@ pub(super) fn joined<'a>(keys: impl IntoIterator<Item = &'a Uuid>) -> Vec<u8> {
 }
 
 /// Many rows in one value, as `CAST(group_concat(… || …, '') AS BLOB)` joins them byte by byte: a row that is handed over from
-/// SQLite's thread by itself costs more than what stands in it. Keys have 16 bytes, days `printf('%11s', coalesce(day, ''))`,
+/// SQLite's thread by itself costs more than what stands in it. Keys have 16 bytes, numbers `printf('%11s', coalesce(…, ''))`,
 /// and encoded values tell their own length.
 pub(super) struct Joined<'a>(&'a [u8]);
 
@@ -116,8 +119,18 @@ impl<'a> Joined<'a> {
     }
 
     pub fn day(&mut self) -> Result<Option<Day>> {
+        Ok(self.number()?.map(Day))
+    }
+
+    pub fn number<N: FromStr<Err = ParseIntError>>(&mut self) -> Result<Option<N>> {
         let text = str::from_utf8(self.take(11)?).map_err(StoreError::inconsistent)?.trim_start();
-        if text.is_empty() { Ok(None) } else { text.parse().map(Day).map(Some).map_err(StoreError::inconsistent) }
+        if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(StoreError::inconsistent) }
+    }
+
+    /// Where the next bytes lie in the whole, which has so many.
+    pub fn place_of(&mut self, of_whole: usize, bytes: usize) -> Result<Range<usize>> {
+        let from = of_whole - self.0.len();
+        self.take(bytes).map(|_| from..from + bytes)
     }
 
     pub fn decoded<T: serde::Deserialize<'a>>(&mut self) -> Result<T> {

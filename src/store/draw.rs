@@ -1,15 +1,13 @@
 //! Reading what it takes to draw a service's rows.
 
-use std::collections::BTreeMap;
-
 use uuid::Uuid;
 
 use super::batch::Joined;
-use super::{Result, Store};
+use super::{EncodedMonths, Result, Store};
 use crate::model::{Day, Gauges};
-use crate::rollup::{MonthFacts, MonthKey};
+use crate::rollup::MonthKey;
 
-/// A service whose rows may have to change, or do not yet reach today, with what it takes to draw them.
+/// A service whose rows may have to change, or do not yet reach today.
 #[derive(Debug)]
 pub struct ServiceToDraw {
     pub service: Uuid,
@@ -21,12 +19,10 @@ pub struct ServiceToDraw {
     pub stored: Option<(Day, Day)>,
     /// What is held after all months.
     pub held: Gauges,
-    /// The facts from the month of `from` on, by its first day.
-    pub months: BTreeMap<Day, MonthFacts>,
 }
 
 impl Store {
-    /// The services whose rows must be drawn so that they reach `today`, in order of their GUIDs, without their facts.
+    /// The services whose rows must be drawn so that they reach `today`, in order of their GUIDs.
     ///
     /// # Errors
     /// When the database fails.
@@ -48,12 +44,12 @@ impl Store {
         Ok(services)
     }
 
-    /// Reads the facts of these services, which are sorted.
+    /// The facts that it takes to draw these services, from the month on that each is drawn from.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn read_months(&self, services: &mut [ServiceToDraw]) -> Result<()> {
-        let Some(last) = self.last_month().await? else { return Ok(()) };
+    pub async fn months_to_draw(&self, services: &[ServiceToDraw]) -> Result<EncodedMonths> {
+        let Some(last) = self.last_month().await? else { return Ok(EncodedMonths::default()) };
         let months_of = |service: &ServiceToDraw| {
             let guid = service.service;
             std::iter::successors(Some(service.from.month()), |month| Some(month.next_month()))
@@ -62,12 +58,7 @@ impl Store {
         };
         let mut keys: Vec<MonthKey> = services.iter().flat_map(months_of).collect();
         keys.sort_unstable();
-        for ((month, service), facts) in self.month_facts(&keys).await? {
-            if let Ok(at) = services.binary_search_by_key(&service, |service| service.service) {
-                services[at].months.insert(month, facts);
-            }
-        }
-        Ok(())
+        self.month_facts(&keys).await
     }
 }
 
@@ -81,6 +72,5 @@ fn due_service(row: &mut Joined, today: Day) -> Result<ServiceToDraw> {
         from: [dirty_from, next].into_iter().flatten().min().unwrap_or(today),
         stored: rows_from.zip(rows_through),
         held: row.decoded()?,
-        months: BTreeMap::new(),
     })
 }

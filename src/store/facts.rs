@@ -1,6 +1,7 @@
 //! Facts: users' histories, services' months and totals, and where the lines of each input ended.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
@@ -67,6 +68,37 @@ impl ServiceFacts {
     }
 }
 
+/// Months' facts as they are stored. Decoded they take several times as much, so that is done service by service.
+#[derive(Debug, Default)]
+pub struct EncodedMonths {
+    found: Vec<Vec<u8>>,
+    /// In which of these, and where.
+    places: BTreeMap<(Uuid, Day), (usize, Range<usize>)>,
+}
+
+impl EncodedMonths {
+    fn add(&mut self, month: Day, found: Vec<u8>) -> Result<()> {
+        let mut rows = Joined::new(Some(&found));
+        while !rows.is_at_end() {
+            let service = rows.key()?;
+            let length = rows.number::<usize>()?.unwrap_or_default();
+            let facts = rows.place_of(found.len(), length)?;
+            self.places.insert((service, month), (self.found.len(), facts));
+        }
+        self.found.push(found);
+        Ok(())
+    }
+
+    /// What is here of a service, by month.
+    ///
+    /// # Errors
+    /// When the database holds something else.
+    pub fn of(&self, service: Uuid) -> Result<BTreeMap<Day, MonthFacts>> {
+        let all = self.places.range((service, Day(i32::MIN))..=(service, Day(i32::MAX)));
+        all.map(|((_, month), (found, at))| Ok((*month, decode(&self.found[*found][at.clone()])?))).collect()
+    }
+}
+
 impl Store {
     /// The totals of those of these services that have any. For the others nothing is stored.
     ///
@@ -118,24 +150,21 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn month_facts(&self, months: &[MonthKey]) -> Result<HashMap<MonthKey, MonthFacts>> {
-        let mut facts = HashMap::with_capacity(months.len());
+    pub async fn month_facts(&self, months: &[MonthKey]) -> Result<EncodedMonths> {
+        let mut facts = EncodedMonths::default();
         let chunks = months.chunk_by(|a, b| a.0 == b.0).flat_map(|month| month.chunks(KEYS_AT_A_TIME));
         for keys in chunks {
             let month = keys[0].0;
             let found: Option<Vec<u8>> = sqlx::query_scalar(
                 "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 16 FROM wanted WHERE at + 16 < length($1))
-                 SELECT CAST(group_concat(service_guid || facts, '') AS BLOB)
+                 SELECT CAST(group_concat(service_guid || printf('%11s', length(facts)) || facts, '') AS BLOB)
                  FROM wanted CROSS JOIN service_months ON month = $2 AND service_guid = substr($1, at, 16)",
             )
             .bind(joined(keys.iter().map(|(_, service)| service)))
             .bind(month.0)
             .fetch_one(&self.writer)
             .await?;
-            let mut rows = Joined::new(found.as_deref());
-            while !rows.is_at_end() {
-                facts.insert((month, rows.key()?), rows.decoded()?);
-            }
+            facts.add(month, found.unwrap_or_default())?;
         }
         Ok(facts)
     }

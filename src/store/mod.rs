@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 pub use dead_letters::{DeadLetter, StoredDeadLetter};
 pub use draw::ServiceToDraw;
-pub use facts::{FactsCommit, ServiceFacts};
+pub use facts::{EncodedMonths, FactsCommit, ServiceFacts};
 pub use keys::{ApiKey, NewApiKey, Role};
 pub use lease::{Lease, LeaseError};
 pub use log::{DirtyPartition, Input, InputKind, InputState, LogCommit};
