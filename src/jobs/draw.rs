@@ -1,6 +1,6 @@
 //! Drawing a service's rows: what they must be. The store holds that against what they are.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
@@ -28,11 +28,12 @@ impl DrawRules {
     }
 }
 
-pub(super) fn draw(service: &ServiceToDraw, rules: &DrawRules) -> ServiceRows {
-    let of_months = service.months.values().map(MonthFacts::change);
+/// `months` holds the service's facts from the month on that it is drawn from.
+pub(super) fn draw(service: &ServiceToDraw, months: &BTreeMap<Day, MonthFacts>, rules: &DrawRules) -> ServiceRows {
+    let of_months = months.values().map(MonthFacts::change);
     let opening = of_months.fold(service.held, |held, change| held.minus(&change));
     let drafts = match service.first_day {
-        Some(first_day) => draft_rows(first_day, service.from, rules.today, opening, &service.months),
+        Some(first_day) => draft_rows(first_day, service.from, rules.today, opening, months),
         None => Vec::new(),
     };
     let rows = drafts.into_iter().map(|draft| (draft, fate(&draft, service.stored, rules))).collect();

@@ -12,7 +12,7 @@ use crate::model::Day;
 use crate::rollup::{
     Changes, FoldRules, Folder, MergedUsers, MonthKey, PartitionFacts, PartitionTask, ServiceChange, UserKey,
 };
-use crate::store::{DirtyPartition, FactsCommit, Lease, ServiceFacts, ServiceRows, ServiceToDraw};
+use crate::store::{DirtyPartition, FactsCommit, Lease, ServiceFacts, ServiceRows, ServiceToDraw, StoreError};
 
 /// Partitions are folded together until they hold so many rows: the threads must all have something to do.
 const ROWS_TOGETHER: u64 = 1_000_000;
@@ -56,16 +56,17 @@ pub(super) async fn rollup_leased(
     while !due.is_empty() {
         run.check()?;
         let rest = due.split_off(next_services(&due, today));
-        let mut services = std::mem::replace(&mut due, rest);
-        installation.store.read_months(&mut services).await?;
+        let services = std::mem::replace(&mut due, rest);
+        let months = installation.store.months_to_draw(&services).await?;
         let config = installation.config.clone();
         let drawn = installation
             .on_threads(move || {
                 let first = services.iter().map(|service| service.from).min().unwrap_or(today);
                 let rules = DrawRules::new(config.reporting.timezone, config.rollup.settle_after, first, today, now);
-                services.par_iter().map(|service| draw(service, &rules)).collect::<Vec<ServiceRows>>()
+                let draw = |service: &ServiceToDraw| Ok(draw(service, &months.of(service.service)?, &rules));
+                services.par_iter().map(draw).collect::<Result<Vec<ServiceRows>, StoreError>>()
             })
-            .await?;
+            .await??;
         report.rows_written += installation.store.commit_rows(lease, &drawn, today, now).await?;
     }
     let days = unreadable.len();
@@ -196,7 +197,7 @@ async fn store_facts(
         let all = changes.services().into_par_iter().zip(users);
         let merged = all.map(|(service, users)| {
             let before = totals.get(&service.service()).copied().unwrap_or_default();
-            ServiceFacts::encode(&users, service.merge_months(&users, before, &months))
+            ServiceFacts::encode(&users, service.merge_months(&users, before, months.of(service.service())?))
         });
         merged.collect::<Result<Vec<ServiceFacts>, _>>()
     };

@@ -186,13 +186,13 @@ impl ServiceChange<'_> {
         months
     }
 
-    /// Merges day facts and class moves into the months.
+    /// Merges day facts and class moves into the months, of which `stored` has those that have facts.
     #[must_use]
     pub fn merge_months(
         &self,
         users: &MergedUsers,
         before: ServiceTotals,
-        stored: &HashMap<MonthKey, MonthFacts, impl BuildHasher>,
+        mut stored: BTreeMap<Day, MonthFacts>,
     ) -> MergedService {
         let service = self.service();
         let recomputed: Vec<Day> = self.parts.iter().map(|part| self.changes.partitions[part.partition].0).collect();
@@ -211,7 +211,7 @@ impl ServiceChange<'_> {
         let mut first_days: Vec<Day> = Vec::new();
         for month in &months {
             let within = *month..month.next_month();
-            let mut facts = stored.get(&(*month, service)).cloned().unwrap_or_default();
+            let mut facts = stored.remove(month).unwrap_or_default();
             let change_before = facts.change();
             let new = days.iter().filter(|day| within.contains(&day.day)).copied();
             let change = facts.replace(&recomputed, new, |sign, day| add_uncounted(&mut merged.uncounted, sign, day));

@@ -33,13 +33,12 @@ impl MonthFacts {
         mut ledger: impl FnMut(i64, &ServiceDay),
     ) -> MonthChange {
         let is_old = |day: &ServiceDay| recomputed.binary_search(&day.partition).is_ok();
-        let (old, kept): (Vec<ServiceDay>, Vec<ServiceDay>) =
-            std::mem::take(&mut self.days).into_iter().partition(is_old);
+        let old: Vec<ServiceDay> = self.days.extract_if(.., |day| is_old(day)).collect();
         let new: Vec<ServiceDay> = new.filter(|day| !day.is_empty()).cloned().collect();
         let change = MonthChange { changed: old != new, first_day: first_difference(&old, &new) };
         old.iter().for_each(|day| ledger(-1, day));
         new.iter().for_each(|day| ledger(1, day));
-        self.days = if kept.is_empty() { new } else { [kept, new].concat() };
+        self.days.extend(new);
         self.days.sort_by_key(|day| (day.day, day.partition));
         change
     }

@@ -1,16 +1,13 @@
 //! Reading what it takes to draw a service's rows.
 
-use std::collections::BTreeMap;
-
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
-use super::{Result, Store, StoreError, decode, guid};
+use super::batch::Joined;
+use super::{EncodedMonths, Result, Store};
 use crate::model::{Day, Gauges};
-use crate::rollup::{MonthFacts, MonthKey};
+use crate::rollup::MonthKey;
 
-/// A service whose rows may have to change, or do not yet reach today, with what it takes to draw them.
+/// A service whose rows may have to change, or do not yet reach today.
 #[derive(Debug)]
 pub struct ServiceToDraw {
     pub service: Uuid,
@@ -22,33 +19,37 @@ pub struct ServiceToDraw {
     pub stored: Option<(Day, Day)>,
     /// What is held after all months.
     pub held: Gauges,
-    /// The facts from the month of `from` on, by its first day.
-    pub months: BTreeMap<Day, MonthFacts>,
 }
 
 impl Store {
-    /// The services whose rows must be drawn so that they reach `today`, in order of their GUIDs, without their facts.
+    /// The services whose rows must be drawn so that they reach `today`, in order of their GUIDs.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn services_to_draw(&self, today: Day) -> Result<Vec<ServiceToDraw>> {
-        let due = sqlx::query(
-            "SELECT service_guid, first_day, held, rows_from, rows_through, dirty_from FROM service_progress
-             WHERE dirty_from IS NOT NULL OR (first_day <= $1 AND coalesce(rows_through, first_day - 1) < $1)
-             ORDER BY service_guid",
+        let due: Option<Vec<u8>> = sqlx::query_scalar(
+            "SELECT CAST(group_concat(service_guid || printf('%11s%11s%11s%11s', coalesce(first_day, ''),
+                 coalesce(rows_from, ''), coalesce(rows_through, ''), coalesce(dirty_from, '')) || held, '') AS BLOB)
+             FROM service_progress
+             WHERE dirty_from IS NOT NULL OR (first_day <= $1 AND coalesce(rows_through, first_day - 1) < $1)",
         )
         .bind(today.0)
-        .fetch_all(&self.readers)
+        .fetch_one(&self.writer)
         .await?;
-        due.iter().map(|row| due_service(row, today)).collect()
+        let (mut rows, mut services) = (Joined::new(due.as_deref()), Vec::new());
+        while !rows.is_at_end() {
+            services.push(due_service(&mut rows, today)?);
+        }
+        services.sort_unstable_by_key(|service| service.service);
+        Ok(services)
     }
 
-    /// Reads the facts of these services, which are sorted.
+    /// The facts that it takes to draw these services, from the month on that each is drawn from.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn read_months(&self, services: &mut [ServiceToDraw]) -> Result<()> {
-        let Some(last) = self.last_month().await? else { return Ok(()) };
+    pub async fn months_to_draw(&self, services: &[ServiceToDraw]) -> Result<EncodedMonths> {
+        let Some(last) = self.last_month().await? else { return Ok(EncodedMonths::default()) };
         let months_of = |service: &ServiceToDraw| {
             let guid = service.service;
             std::iter::successors(Some(service.from.month()), |month| Some(month.next_month()))
@@ -57,26 +58,19 @@ impl Store {
         };
         let mut keys: Vec<MonthKey> = services.iter().flat_map(months_of).collect();
         keys.sort_unstable();
-        for ((month, service), facts) in self.month_facts(&keys).await? {
-            if let Ok(at) = services.binary_search_by_key(&service, |service| service.service) {
-                services[at].months.insert(month, facts);
-            }
-        }
-        Ok(())
+        self.month_facts(&keys).await
     }
 }
 
-fn due_service(row: &SqliteRow, today: Day) -> Result<ServiceToDraw> {
-    let optional = |column| Ok::<_, StoreError>(row.try_get::<Option<i32>, _>(column)?.map(Day));
-    let first_day = optional("first_day")?;
-    let rows_through = optional("rows_through")?;
+fn due_service(row: &mut Joined, today: Day) -> Result<ServiceToDraw> {
+    let service = row.key()?;
+    let [first_day, rows_from, rows_through, dirty_from] = [row.day()?, row.day()?, row.day()?, row.day()?];
     let next = rows_through.map(Day::next).or(first_day);
     Ok(ServiceToDraw {
-        service: guid(row, "service_guid")?,
+        service,
         first_day,
-        from: [optional("dirty_from")?, next].into_iter().flatten().min().unwrap_or(today),
-        stored: optional("rows_from")?.zip(rows_through),
-        held: decode(row.try_get("held")?)?,
-        months: BTreeMap::new(),
+        from: [dirty_from, next].into_iter().flatten().min().unwrap_or(today),
+        stored: rows_from.zip(rows_through),
+        held: row.decoded()?,
     })
 }

@@ -1,19 +1,20 @@
 //! Facts: users' histories, services' months and totals, and where the lines of each input ended.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 
-use super::batch::{Insert, joined};
-use super::{Lease, Result, Store, decode, directory, encode, guid};
+use super::batch::{Insert, Joined, joined};
+use super::{Lease, Result, Store, decode, directory, encode};
 use crate::model::Day;
 use crate::rollup::{
     MergedService, MergedUsers, MonthFacts, MonthKey, PatchEvent, ServiceTotals, UserHistory, UserKey,
 };
 
 /// Keys are looked up so many at a time, to bound what an answer takes in memory.
-const KEYS_AT_A_TIME: usize = 10_000;
+const KEYS_AT_A_TIME: usize = 2_000;
 
 /// What recomputed partitions come to, ready to replace what they came to before.
 #[derive(Debug, Default)]
@@ -67,6 +68,37 @@ impl ServiceFacts {
     }
 }
 
+/// Months' facts as they are stored. Decoded they take several times as much, so that is done service by service.
+#[derive(Debug, Default)]
+pub struct EncodedMonths {
+    found: Vec<Vec<u8>>,
+    /// In which of these, and where.
+    places: BTreeMap<(Uuid, Day), (usize, Range<usize>)>,
+}
+
+impl EncodedMonths {
+    fn add(&mut self, month: Day, found: Vec<u8>) -> Result<()> {
+        let mut rows = Joined::new(Some(&found));
+        while !rows.is_at_end() {
+            let service = rows.key()?;
+            let length = rows.number::<usize>()?.unwrap_or_default();
+            let facts = rows.place_of(found.len(), length)?;
+            self.places.insert((service, month), (self.found.len(), facts));
+        }
+        self.found.push(found);
+        Ok(())
+    }
+
+    /// What is here of a service, by month.
+    ///
+    /// # Errors
+    /// When the database holds something else.
+    pub fn of(&self, service: Uuid) -> Result<BTreeMap<Day, MonthFacts>> {
+        let all = self.places.range((service, Day(i32::MIN))..=(service, Day(i32::MAX)));
+        all.map(|((_, month), (found, at))| Ok((*month, decode(&self.found[*found][at.clone()])?))).collect()
+    }
+}
+
 impl Store {
     /// The totals of those of these services that have any. For the others nothing is stored.
     ///
@@ -75,18 +107,17 @@ impl Store {
     pub async fn service_totals(&self, services: &[Uuid]) -> Result<HashMap<Uuid, ServiceTotals>> {
         let mut totals = HashMap::with_capacity(services.len());
         for keys in services.chunks(KEYS_AT_A_TIME) {
-            let rows = sqlx::query(
+            let found: Option<Vec<u8>> = sqlx::query_scalar(
                 "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 16 FROM wanted WHERE at + 16 < length($1))
-                 SELECT service_guid, first_day, held
+                 SELECT CAST(group_concat(service_guid || printf('%11s', coalesce(first_day, '')) || held, '') AS BLOB)
                  FROM wanted CROSS JOIN service_progress ON service_guid = substr($1, at, 16)",
             )
             .bind(joined(keys))
-            .fetch_all(&self.readers)
+            .fetch_one(&self.writer)
             .await?;
-            for row in rows {
-                let first_day = row.try_get::<Option<i32>, _>("first_day")?.map(Day);
-                let held = decode(row.try_get("held")?)?;
-                totals.insert(guid(&row, "service_guid")?, ServiceTotals { first_day, held });
+            let mut rows = Joined::new(found.as_deref());
+            while !rows.is_at_end() {
+                totals.insert(rows.key()?, ServiceTotals { first_day: rows.day()?, held: rows.decoded()? });
             }
         }
         Ok(totals)
@@ -99,17 +130,17 @@ impl Store {
     pub async fn user_histories(&self, users: &[UserKey]) -> Result<HashMap<UserKey, UserHistory>> {
         let mut histories = HashMap::with_capacity(users.len());
         for keys in users.chunks(KEYS_AT_A_TIME) {
-            let rows = sqlx::query(
+            let found: Option<Vec<u8>> = sqlx::query_scalar(
                 "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 32 FROM wanted WHERE at + 32 < length($1))
-                 SELECT service_guid, user_guid, history
+                 SELECT CAST(group_concat(service_guid || user_guid || history, '') AS BLOB)
                  FROM wanted CROSS JOIN users ON service_guid = substr($1, at, 16) AND user_guid = substr($1, at + 16, 16)",
             )
             .bind(joined(keys.iter().flat_map(|(service, user)| [service, user])))
-            .fetch_all(&self.readers)
+            .fetch_one(&self.writer)
             .await?;
-            for row in rows {
-                let key = (guid(&row, "service_guid")?, guid(&row, "user_guid")?);
-                histories.insert(key, decode(row.try_get("history")?)?);
+            let mut rows = Joined::new(found.as_deref());
+            while !rows.is_at_end() {
+                histories.insert((rows.key()?, rows.key()?), rows.decoded()?);
             }
         }
         Ok(histories)
@@ -119,23 +150,21 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn month_facts(&self, months: &[MonthKey]) -> Result<HashMap<MonthKey, MonthFacts>> {
-        let mut facts = HashMap::with_capacity(months.len());
+    pub async fn month_facts(&self, months: &[MonthKey]) -> Result<EncodedMonths> {
+        let mut facts = EncodedMonths::default();
         let chunks = months.chunk_by(|a, b| a.0 == b.0).flat_map(|month| month.chunks(KEYS_AT_A_TIME));
         for keys in chunks {
             let month = keys[0].0;
-            let rows = sqlx::query(
+            let found: Option<Vec<u8>> = sqlx::query_scalar(
                 "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 16 FROM wanted WHERE at + 16 < length($1))
-                 SELECT service_guid, facts
+                 SELECT CAST(group_concat(service_guid || printf('%11s', length(facts)) || facts, '') AS BLOB)
                  FROM wanted CROSS JOIN service_months ON month = $2 AND service_guid = substr($1, at, 16)",
             )
             .bind(joined(keys.iter().map(|(_, service)| service)))
             .bind(month.0)
-            .fetch_all(&self.readers)
+            .fetch_one(&self.writer)
             .await?;
-            for row in rows {
-                facts.insert((month, guid(&row, "service_guid")?), decode(row.try_get("facts")?)?);
-            }
+            facts.add(month, found.unwrap_or_default())?;
         }
         Ok(facts)
     }
@@ -146,7 +175,7 @@ impl Store {
     /// When the database fails.
     pub async fn last_month(&self) -> Result<Option<Day>> {
         let last: Option<i32> =
-            sqlx::query_scalar("SELECT max(month) FROM service_months").fetch_one(&self.readers).await?;
+            sqlx::query_scalar("SELECT max(month) FROM service_months").fetch_one(&self.writer).await?;
         Ok(last.map(Day))
     }
 

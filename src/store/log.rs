@@ -101,7 +101,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn next_input_id(&self) -> Result<i64> {
-        Ok(sqlx::query_scalar("SELECT coalesce(max(id), 0) + 1 FROM inputs").fetch_one(&self.readers).await?)
+        Ok(sqlx::query_scalar("SELECT coalesce(max(id), 0) + 1 FROM inputs").fetch_one(&self.writer).await?)
     }
 
     /// The latest reading of an input of this name and content.
@@ -115,7 +115,7 @@ impl Store {
         .bind(name)
         .bind(kind.name())
         .bind(signature)
-        .fetch_optional(&self.readers)
+        .fetch_optional(&self.writer)
         .await?;
         row.map(|row| input(&row, kind)).transpose()
     }
@@ -133,7 +133,7 @@ impl Store {
         .bind(name)
         .bind(kind.name())
         .bind(signature)
-        .fetch_all(&self.readers)
+        .fetch_all(&self.writer)
         .await?;
         rows.iter().map(|row| input(row, kind)).collect()
     }
@@ -217,7 +217,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn live_paths(&self) -> Result<HashSet<String>> {
-        let paths: Vec<String> = sqlx::query_scalar("SELECT path FROM segments").fetch_all(&self.readers).await?;
+        let paths: Vec<String> = sqlx::query_scalar("SELECT path FROM segments").fetch_all(&self.writer).await?;
         Ok(paths.into_iter().collect())
     }
 
@@ -230,7 +230,7 @@ impl Store {
             "SELECT day, service_guid, coalesce((SELECT sum(rows) FROM segment_partitions p WHERE p.day = d.day), 0) AS rows
              FROM dirty_partitions d ORDER BY day, service_guid",
         )
-        .fetch_all(&self.readers)
+        .fetch_all(&self.writer)
         .await?;
         let mut dirty: Vec<DirtyPartition> = Vec::new();
         for row in &rows {
@@ -261,11 +261,11 @@ impl Store {
              FROM segment_partitions p JOIN segments s ON s.id = p.segment_id WHERE p.day = $1 ORDER BY s.id",
         )
         .bind(of.0)
-        .fetch_all(&self.readers)
+        .fetch_all(&self.writer)
         .await?;
         let voids = sqlx::query("SELECT service_guid, target_time, source, id FROM voids WHERE target_day = $1")
             .bind(of.0)
-            .fetch_all(&self.readers)
+            .fetch_all(&self.writer)
             .await?;
         let slice = |row: &sqlx::sqlite::SqliteRow| {
             let unsigned = |column| row.try_get::<i64, _>(column).map(i64::cast_unsigned);

@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 pub use dead_letters::{DeadLetter, StoredDeadLetter};
 pub use draw::ServiceToDraw;
-pub use facts::{FactsCommit, ServiceFacts};
+pub use facts::{EncodedMonths, FactsCommit, ServiceFacts};
 pub use keys::{ApiKey, NewApiKey, Role};
 pub use lease::{Lease, LeaseError};
 pub use log::{DirtyPartition, Input, InputKind, InputState, LogCommit};
@@ -87,7 +87,8 @@ type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// The store of one installation.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// One connection: SQLite has one writer, and waiting for it in line is better than failing.
+    /// One connection: SQLite has one writer, and waiting for it in line is better than failing. What a job reads it reads
+    /// here, too: most of those pages it writes then, and this connection's cache has them.
     writer: SqlitePool,
     readers: SqlitePool,
 }
@@ -131,7 +132,7 @@ impl Store {
         let name = "reporting.timezone";
         let stored: Option<String> = sqlx::query_scalar("SELECT value FROM settings WHERE name = $1")
             .bind(name)
-            .fetch_optional(&self.readers)
+            .fetch_optional(&self.writer)
             .await?;
         if stored.as_deref() == Some(zone) {
             return Ok(zone.to_owned());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use usage_rollup::event_log::{Segment, SegmentEnd, SegmentPartition};
 use usage_rollup::jobs;
 use usage_rollup::model::{Day, Instant, PeriodType, RowState};
 use usage_rollup::rollup::VoidMark;
@@ -119,4 +120,58 @@ async fn states_change_when_they_are_due() {
     assert_eq!(state(daily).await, Some((RowState::Restated, 2, 2)));
     assert_eq!(state(monthly).await, Some((RowState::Restated, 2, 2)));
     assert_eq!(standing(&engine, ONE, PeriodType::Daily, "2026-04-01").await, Some((RowState::Open, 1, 0)));
+}
+
+fn segment(number: u128, day: &str, services: Option<Vec<Uuid>>) -> Segment {
+    let partition = SegmentPartition { day: self::day(day), first_row: 0, rows: 9, services };
+    Segment {
+        id: Uuid::from_u128(number),
+        path: number.to_string(),
+        rows: 9,
+        bytes: 9,
+        hash: [0; 32],
+        end: SegmentEnd { at: 0, hash: [0; 32] },
+        partitions: vec![partition],
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thin_day_is_marked_by_service_and_a_full_one_whole() {
+    let engine = Engine::new("2026-03-03T12:00:00Z", &[]).await;
+    let (store, now) = (&engine.installation.store, engine.installation.now());
+    let lease =
+        store.lease(&engine.installation.data_dir.join("writer.lock"), "test", now, Duration::from_secs(9)).await;
+    let lease = lease.unwrap();
+    let both = vec![service(ONE), service(OTHER)];
+    for segments in [
+        vec![segment(1, "2026-03-01", Some(both.clone())), segment(2, "2026-03-02", None)],
+        vec![segment(3, "2026-03-01", Some(vec![service(ONE)])), segment(4, "2026-03-02", Some(both.clone()))],
+    ] {
+        store.commit_log(&lease, &LogCommit { segments, ..LogCommit::default() }, now).await.unwrap();
+        let dirty = store.dirty_partitions().await.unwrap();
+        let dirty: Vec<_> = dirty.into_iter().map(|dirty| (dirty.day, dirty.services)).collect();
+        assert_eq!(dirty, [(day("2026-03-01"), Some(both.clone())), (day("2026-03-02"), None)]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_events_count_whether_the_day_is_recomputed_whole_or_for_them_alone() {
+    let engine = Engine::new("2026-03-03T12:00:00Z", &[]).await;
+    let event = |number: u128, id: &str| used(&Uuid::from_u128(number).to_string(), id, "2026-03-02T01:00:00Z");
+    // More services than a thin day has, then few, then all again: copies, and an event of each.
+    engine.ingest(&[lines(&(1..=300).map(|number| event(number, "a")).collect::<Vec<_>>())]).await;
+    engine.ingest(&[lines(&[event(7, "a"), event(7, "b"), event(8, "b"), event(301, "a")])]).await;
+    let counted = |number: u128| {
+        let of = Uuid::from_u128(number).to_string();
+        let engine = &engine;
+        async move { standing(engine, &of, PeriodType::Daily, "2026-03-02").await.map(|row| (row.1, row.2)) }
+    };
+    for (number, expected) in [(7, (2, 2)), (8, (2, 2)), (9, (1, 1)), (301, (1, 1))] {
+        assert_eq!(counted(number).await, Some(expected), "service {number}");
+    }
+    engine.ingest(&[lines(&(1..=300).map(|number| event(number, "c")).collect::<Vec<_>>())]).await;
+    for (number, expected) in [(7, (3, 3)), (8, (3, 3)), (9, (2, 2)), (301, (1, 1))] {
+        assert_eq!(counted(number).await, Some(expected), "service {number}");
+    }
+    assert_eq!(engine.ledger().await.duplicate, 1);
 }
