@@ -68,21 +68,16 @@ impl MonthFacts {
         self.days.iter().find(|day| day.facts.events > 0).map(|day| day.day)
     }
 
-    /// What a day's events add up to, over both partitions that it may lie in.
+    /// What the days' events add up to, sorted by day and partition.
     #[must_use]
-    pub fn on(&self, day: Day) -> DayFacts {
-        let mut sum = DayFacts::default();
-        let start = self.days.partition_point(|other| other.day < day);
-        self.days[start..].iter().take_while(|other| other.day == day).for_each(|part| sum += &part.facts);
-        sum
+    pub fn days(&self) -> &[ServiceDay] {
+        &self.days
     }
 
-    /// How a day changes the gauges.
+    /// How many users entered each class less how many left it, by day, sorted.
     #[must_use]
-    pub fn change_on(&self, day: Day) -> Gauges {
-        let users =
-            self.moves.binary_search_by_key(&day, |(day, _)| *day).map_or([0; USER_CLASSES], |at| self.moves[at].1);
-        Gauges { users, storage: self.on(day).storage }
+    pub fn moves(&self) -> &[(Day, [i64; USER_CLASSES])] {
+        &self.moves
     }
 
     /// How the whole month changes the gauges.
