@@ -108,7 +108,7 @@ fn read(criterion: &mut Criterion, log: &Log) {
 
 fn fold(criterion: &mut Criterion, log: &Log) {
     let rules = FoldRules { zone: Zone::UTC, identity_window: i64::MAX, rows_per_pass: 1 << 20 };
-    let partition = log.largest.partitions[0];
+    let partition = &log.largest.partitions[0];
     let rows = usize::try_from(partition.rows).expect("rows in memory");
     let segment = SegmentReader::new(log.dir.clone()).open(&log.largest).expect("a whole segment");
     let runs = segment.service_runs(0..rows).expect("a whole segment");
@@ -120,7 +120,7 @@ fn fold(criterion: &mut Criterion, log: &Log) {
     for (name, services) in [("a whole day", None), ("one service of it", Some(vec![service]))] {
         let task = PartitionTask {
             day: partition.day,
-            slices: vec![(log.largest.clone(), partition)],
+            slices: vec![(log.largest.clone(), partition.clone())],
             voids: Vec::new(),
             services,
         };

@@ -88,21 +88,21 @@ async fn roll_partitions(
     let mut unreadable: BTreeMap<Day, EventLogError> = BTreeMap::new();
     let dirty = installation.store.dirty_partitions().await?;
     let mut rest = dirty.as_slice();
-    let mut folded: Vec<(Day, PartitionFacts)> = Vec::new();
+    let mut ready: Vec<(Day, PartitionFacts)> = Vec::new();
     while !rest.is_empty() {
         run.check()?;
         let (next, after) = rest.split_at(next_partitions(rest));
         rest = after;
         for (day, facts) in fold(installation, &folder, next).await? {
             match facts {
-                Ok(facts) => folded.push((day, facts)),
+                Ok(facts) => ready.push((day, facts)),
                 Err(error) => _ = unreadable.insert(day, error),
             }
         }
-        let facts: usize = folded.iter().map(|(_, facts)| facts.services.len() + facts.users.len()).sum();
+        let facts: usize = ready.iter().map(|(_, facts)| facts.services.len() + facts.users.len()).sum();
         if facts >= FACTS_TOGETHER || rest.is_empty() {
-            report.partitions += folded.len();
-            store_facts(installation, lease, std::mem::take(&mut folded)).await?;
+            report.partitions += ready.len();
+            store_facts(installation, lease, std::mem::take(&mut ready)).await?;
         }
     }
     Ok(unreadable)

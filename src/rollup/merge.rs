@@ -167,7 +167,9 @@ impl ServiceChange<'_> {
         moves.sort_unstable_by_key(|(day, _)| *day);
         for moves in moves.chunk_by(|a, b| a.0 == b.0) {
             let mut sum = [0; USER_CLASSES];
-            moves.iter().for_each(|(_, delta)| (0..USER_CLASSES).for_each(|class| sum[class] += delta[class]));
+            for (_, delta) in moves {
+                (0..USER_CLASSES).for_each(|class| sum[class] += delta[class]);
+            }
             if sum != [0; USER_CLASSES] {
                 merged.moves.push((moves[0].0, sum));
             }

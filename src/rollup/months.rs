@@ -36,8 +36,11 @@ impl MonthFacts {
         let old: Vec<ServiceDay> = self.days.extract_if(.., |day| is_old(day)).collect();
         let new: Vec<ServiceDay> = new.filter(|day| !day.is_empty()).cloned().collect();
         let change = MonthChange { changed: old != new, first_day: first_difference(&old, &new) };
-        old.iter().for_each(|day| ledger(-1, day));
-        new.iter().for_each(|day| ledger(1, day));
+        for (sign, days) in [(-1, &old), (1, &new)] {
+            for day in days {
+                ledger(sign, day);
+            }
+        }
         self.days.extend(new);
         self.days.sort_by_key(|day| (day.day, day.partition));
         change
@@ -68,21 +71,16 @@ impl MonthFacts {
         self.days.iter().find(|day| day.facts.events > 0).map(|day| day.day)
     }
 
-    /// What a day's events add up to, over both partitions that it may lie in.
+    /// What the days' events add up to, sorted by day and partition.
     #[must_use]
-    pub fn on(&self, day: Day) -> DayFacts {
-        let mut sum = DayFacts::default();
-        let start = self.days.partition_point(|other| other.day < day);
-        self.days[start..].iter().take_while(|other| other.day == day).for_each(|part| sum += &part.facts);
-        sum
+    pub fn days(&self) -> &[ServiceDay] {
+        &self.days
     }
 
-    /// How a day changes the gauges.
+    /// How many users entered each class less how many left it, by day, sorted.
     #[must_use]
-    pub fn change_on(&self, day: Day) -> Gauges {
-        let users =
-            self.moves.binary_search_by_key(&day, |(day, _)| *day).map_or([0; USER_CLASSES], |at| self.moves[at].1);
-        Gauges { users, storage: self.on(day).storage }
+    pub fn moves(&self) -> &[(Day, [i64; USER_CLASSES])] {
+        &self.moves
     }
 
     /// How the whole month changes the gauges.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::facts::DayFacts;
 use super::months::MonthFacts;
-use crate::model::{Day, FEATURES, Gauges, IdentityHash, Numbers, PeriodType};
+use crate::model::{Day, FEATURES, Gauges, IdentityHash, Numbers, PeriodType, USER_CLASSES};
 
 /// A row as the facts have it, before it is compared with the one that is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +38,16 @@ pub fn draft_rows(
         let facts = months.get(&month).unwrap_or(&none);
         let last = month.next_month().previous().min(today);
         let mut of_month = DayFacts::default();
+        let (mut parts, mut moves) = (facts.days().iter().peekable(), facts.moves().iter().peekable());
         for day in month.through(last) {
-            let of_day = facts.on(day);
+            let mut of_day = DayFacts::default();
+            // A day may lie in two partitions.
+            while let Some(part) = parts.next_if(|part| part.day == day) {
+                of_day += &part.facts;
+            }
             of_month += &of_day;
-            held = held.plus(&facts.change_on(day));
+            let users = moves.next_if(|(of, _)| *of == day).map_or([0; USER_CLASSES], |(_, users)| *users);
+            held = held.plus(&Gauges { users, storage: of_day.storage });
             if day >= from {
                 rows.push(draft(PeriodType::Daily, day, &of_day, &held));
             }

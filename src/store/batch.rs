@@ -50,7 +50,9 @@ impl Insert {
     ) -> Result<u64> {
         let mut statements = self.statements(items).map(|(text, items)| {
             let mut values = Values::with_capacity(items.len() * self.columns);
-            items.iter().for_each(|item| bind(&mut values, item));
+            for item in items {
+                bind(&mut values, item);
+            }
             Ok::<_, StoreError>((text, values.finish()?))
         });
         let (mut next, mut written) = (statements.next(), 0);

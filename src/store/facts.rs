@@ -206,11 +206,7 @@ impl Store {
 }
 
 async fn replace_users(connection: &mut SqliteConnection, services: &[ServiceFacts]) -> Result<()> {
-    static USERS: Insert = Insert::new(
-        "INSERT INTO users (service_guid, user_guid, history)",
-        3,
-        "ON CONFLICT DO UPDATE SET history = excluded.history",
-    );
+    static USERS: Insert = Insert::new("INSERT OR REPLACE INTO users (service_guid, user_guid, history)", 3, "");
     let all = services.iter().flat_map(|of| of.users.iter().map(|(user, history)| (of.service, *user, history)));
     let (kept, gone): (Vec<_>, Vec<_>) = all.partition(|(_, _, history)| history.is_some());
     for (service, user, _) in gone {
@@ -228,11 +224,7 @@ async fn replace_users(connection: &mut SqliteConnection, services: &[ServiceFac
 }
 
 async fn replace_months(connection: &mut SqliteConnection, services: &[ServiceFacts]) -> Result<()> {
-    static MONTHS: Insert = Insert::new(
-        "INSERT INTO service_months (month, service_guid, facts)",
-        3,
-        "ON CONFLICT DO UPDATE SET facts = excluded.facts",
-    );
+    static MONTHS: Insert = Insert::new("INSERT OR REPLACE INTO service_months (month, service_guid, facts)", 3, "");
     let all = services.iter().flat_map(|of| of.months.iter().map(|(month, facts)| (*month, of.service, facts)));
     let (mut kept, gone): (Vec<_>, Vec<_>) = all.partition(|(_, _, facts)| facts.is_some());
     for (month, service, _) in gone {

@@ -1,12 +1,12 @@
 //! The catalog of the event log, and the ledger of inputs: the one commit that makes an ingest batch part of the data.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::batch::Insert;
-use super::{DeadLetter, Lease, Result, Store, StoreError, count, day, dead_letters, guid, text_of};
+use super::{DeadLetter, DirtyPartition, Lease, Result, Store, StoreError, count, dead_letters, dirty, guid, text_of};
 use crate::event_log::{Segment, SegmentEnd, SegmentPartition};
 use crate::model::{Day, Instant};
 use crate::rollup::{PartitionTask, VoidMark};
@@ -85,16 +85,6 @@ pub struct LogCommit {
     pub replayed: Vec<i64>,
 }
 
-/// A day that must be recomputed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DirtyPartition {
-    pub day: Day,
-    /// How many rows it has in the log.
-    pub rows: u64,
-    /// The services that must be, sorted; all where none are named.
-    pub services: Option<Vec<Uuid>>,
-}
-
 impl Store {
     /// The number for the next input. Whoever holds the lease may count on from there.
     ///
@@ -166,48 +156,7 @@ impl Store {
         dead_letters::insert(connection, &commit.dead_letters, now).await?;
         dead_letters::remove(connection, &commit.replayed).await?;
         insert_voids(connection, &commit.voids).await?;
-        mark_dirty(connection, commit).await?;
-        transaction.commit().await?;
-        Ok(())
-    }
-
-    /// Marks the UTC days from `first` through `last` to be recomputed, and rows from `from` on to be drawn anew: of these
-    /// services, or of all where none are named.
-    ///
-    /// # Errors
-    /// When the lease is lost or the database fails; then nothing of it is stored.
-    pub async fn mark_for_backfill(
-        &self,
-        lease: &Lease,
-        first: Day,
-        last: Day,
-        from: Day,
-        services: &[Uuid],
-    ) -> Result<()> {
-        let mut transaction = self.begin_leased(lease).await?;
-        // An empty GUID marks the whole day.
-        let marks = if services.is_empty() { vec![""] } else { Vec::new() };
-        let guids: Vec<String> = services.iter().map(|guid| guid.simple().to_string()).collect();
-        let marks = marks.into_iter().chain(guids.iter().map(String::as_str)).collect::<Vec<_>>();
-        let marks = serde_json::to_string(&marks).map_err(StoreError::inconsistent)?;
-        sqlx::query(
-            "INSERT INTO dirty_partitions (day, service_guid)
-             SELECT DISTINCT day, unhex(value) FROM segment_partitions, json_each($3) WHERE day BETWEEN $1 AND $2
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(first.0)
-        .bind(last.0)
-        .bind(&marks)
-        .execute(&mut *transaction)
-        .await?;
-        sqlx::query(
-            "UPDATE service_progress SET dirty_from = max(first_day, min(coalesce(dirty_from, $1), $1))
-             WHERE first_day IS NOT NULL AND ($2 = '[\"\"]' OR service_guid IN (SELECT unhex(value) FROM json_each($2)))",
-        )
-        .bind(from.0)
-        .bind(&marks)
-        .execute(&mut *transaction)
-        .await?;
+        dirty::mark_dirty(connection, commit).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -219,35 +168,6 @@ impl Store {
     pub async fn live_paths(&self) -> Result<HashSet<String>> {
         let paths: Vec<String> = sqlx::query_scalar("SELECT path FROM segments").fetch_all(&self.writer).await?;
         Ok(paths.into_iter().collect())
-    }
-
-    /// The days that must be recomputed, in order.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn dirty_partitions(&self) -> Result<Vec<DirtyPartition>> {
-        let rows = sqlx::query(
-            "SELECT day, service_guid, coalesce((SELECT sum(rows) FROM segment_partitions p WHERE p.day = d.day), 0) AS rows
-             FROM dirty_partitions d ORDER BY day, service_guid",
-        )
-        .fetch_all(&self.writer)
-        .await?;
-        let mut dirty: Vec<DirtyPartition> = Vec::new();
-        for row in &rows {
-            let (of, service) = (day(row, "day")?, row.try_get::<&[u8], _>("service_guid")?);
-            // The mark of a whole day is empty, and so comes before those of services.
-            let service = if service.is_empty() { None } else { Some(guid(row, "service_guid")?) };
-            match (dirty.last_mut(), service) {
-                (Some(DirtyPartition { day, services, .. }), Some(service)) if *day == of => {
-                    services.iter_mut().for_each(|services| services.push(service));
-                }
-                (_, service) => {
-                    let rows = row.try_get::<i64, _>("rows")?.cast_unsigned();
-                    dirty.push(DirtyPartition { day: of, rows, services: service.map(|service| vec![service]) });
-                }
-            }
-        }
-        Ok(dirty)
     }
 
     /// What it takes to recompute a day.
@@ -345,6 +265,7 @@ async fn upsert_input(connection: &mut sqlx::SqliteConnection, input: &Input, no
 }
 
 async fn insert_segments(connection: &mut sqlx::SqliteConnection, segments: &[Segment], now: Instant) -> Result<()> {
+    static PARTITIONS: Insert = Insert::new("INSERT INTO segment_partitions (day, segment_id, first_row, rows)", 4, "");
     for segment in segments {
         sqlx::query(
             "INSERT INTO segments (id, path, rows, bytes, hash, end_at, end_hash, created_at)
@@ -366,7 +287,6 @@ async fn insert_segments(connection: &mut sqlx::SqliteConnection, segments: &[Se
         segment.partitions.clone().into_iter().map(move |partition| (id, partition))
     };
     let partitions: Vec<(Uuid, SegmentPartition)> = segments.iter().flat_map(of_segment).collect();
-    static PARTITIONS: Insert = Insert::new("INSERT INTO segment_partitions (day, segment_id, first_row, rows)", 4, "");
     PARTITIONS
         .all(connection, &partitions, |values, (id, partition)| {
             values
@@ -392,24 +312,6 @@ async fn insert_voids(connection: &mut sqlx::SqliteConnection, voids: &[VoidMark
                 .push(mark.time.nanos())
                 .push(mark.source.as_str())
                 .push(mark.id.as_str());
-        })
-        .await
-}
-
-/// Marks the days of new segments, whole or of thin ones their services, and of the days that voids aim at their services.
-async fn mark_dirty(connection: &mut sqlx::SqliteConnection, commit: &LogCommit) -> Result<()> {
-    static DIRTY: Insert = Insert::new("INSERT INTO dirty_partitions (day, service_guid)", 2, "ON CONFLICT DO NOTHING");
-    let of_segments = commit.segments.iter().flat_map(|segment| &segment.partitions);
-    let of_segments = of_segments.flat_map(|partition| {
-        let services = partition.services.iter().flatten().copied().map(Some);
-        let whole = partition.services.is_none().then_some(None);
-        services.chain(whole).map(|service| (partition.day, service))
-    });
-    let of_voids = commit.voids.iter().map(|mark| (Day::utc_of(mark.time), Some(mark.service)));
-    let dirty: Vec<(Day, Option<Uuid>)> = of_segments.chain(of_voids).collect::<BTreeSet<_>>().into_iter().collect();
-    DIRTY
-        .all(connection, &dirty, |values, (day, service)| {
-            values.push(day.0).push(service.as_ref().map_or(&[][..], |service| service.as_bytes()));
         })
         .await
 }

@@ -5,6 +5,7 @@
 mod batch;
 mod dead_letters;
 mod directory;
+mod dirty;
 mod draw;
 mod facts;
 mod keys;
@@ -26,11 +27,12 @@ use thiserror::Error;
 use uuid::Uuid;
 
 pub use dead_letters::{DeadLetter, StoredDeadLetter};
+pub use dirty::DirtyPartition;
 pub use draw::ServiceToDraw;
 pub use facts::{EncodedMonths, FactsCommit, ServiceFacts};
 pub use keys::{ApiKey, NewApiKey, Role};
 pub use lease::{Lease, LeaseError};
-pub use log::{DirtyPartition, Input, InputKind, InputState, LogCommit};
+pub use log::{Input, InputKind, InputState, LogCommit};
 pub use rows::{RowFate, RowsWritten, ServiceRows};
 pub use status::{Ledger, Status};
 pub use usage::RowFilter;
