@@ -16,7 +16,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use uuid::Uuid;
 
 use super::checked::{CheckedFile, FileEnd, read_end};
-use super::decode::{Corrupt, GroupPages, PageError, PageRows, leaf};
+use super::decode::{Corrupt, GroupPages, PageError, leaf};
 use super::schema::schema;
 use super::{EventLogDir, EventLogError, Segment};
 
@@ -131,7 +131,7 @@ impl OpenSegment {
             let mut pages = starts.zip(ends).enumerate().filter(|(_, (from, to))| *from < rows.end && *to > rows.start);
             let Some((first, page)) = pages.next() else { continue };
             let pages = std::iter::once(page).chain(pages.map(|(_, page)| page));
-            let pages = pages.map(|(from, to)| PageRows { rows: from..to }).collect();
+            let pages = pages.map(|(from, to)| from..to).collect();
             of_rows.push(GroupPages { group, first, pages });
         }
         of_rows

@@ -140,7 +140,7 @@ impl Group {
             Some(u32::try_from(known).expect("fewer sources than rows"))
         };
         Ok(Self {
-            pages: pages.pages.into_iter().map(|page| page.rows).collect::<Vec<_>>().into_iter(),
+            pages: pages.pages.into_iter(),
             columns: columns.try_into().map_err(|_| Corrupt("a column is missing"))?,
             sources: named(source, intern)?,
             types: named(event_type, EventType::from_name)?,

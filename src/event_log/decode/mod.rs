@@ -6,6 +6,7 @@ mod block;
 mod page;
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use parquet::errors::ParquetError;
 
@@ -49,8 +50,8 @@ impl OpenSegment {
                 let dictionary = dictionary.ok_or(Corrupt("services without a dictionary"))?;
                 let services = dictionary.guids()?;
                 for page in group.pages {
-                    let mut row = page.rows.start;
-                    pages.next()?.required(page.rows.len())?.indices(services.len(), |index, times| {
+                    let mut row = page.start;
+                    pages.next()?.required(page.len())?.indices(services.len(), |index, times| {
                         let here = row.max(rows.start)..(row + times).min(rows.end);
                         row += times;
                         if here.is_empty() {
@@ -69,23 +70,20 @@ impl OpenSegment {
     }
 }
 
-/// A page of all columns: which rows of the segment it holds.
-pub(super) struct PageRows {
-    pub rows: Range<usize>,
-}
-
 /// Pages of a row group that follow each other.
 pub(super) struct GroupPages {
     pub group: usize,
     /// The first of the pages, counted within the row group.
     pub first: usize,
-    pub pages: Vec<PageRows>,
+    /// Which rows of the segment each of them holds, of every column.
+    pub pages: Vec<Range<usize>>,
 }
 
 /// The number of a column in the file.
 pub(super) fn leaf(path: &str) -> usize {
-    let columns = parquet_schema().columns();
-    columns.iter().position(|column| column.path().string() == path).expect("the column is in the schema")
+    static PATHS: LazyLock<Vec<String>> =
+        LazyLock::new(|| parquet_schema().columns().iter().map(|column| column.path().string()).collect());
+    PATHS.iter().position(|known| known == path).expect("the column is in the schema")
 }
 
 impl From<Corrupt> for PageError {
