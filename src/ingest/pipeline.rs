@@ -1,9 +1,11 @@
-//! The pipeline: pieces are read while others are decoded, decoded events gather into a batch, and a full batch becomes
-//! segments and one commit while the next one fills. Synchronous: it runs on the rayon pool, and the commit is handed in.
+//! The pipeline: pieces are read while others are decoded, decoded events gather into a batch, and full batches become
+//! segments and one commit each while the next one fills. Synchronous: it runs on the rayon pool, and the commit is handed in.
 
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
 
 use rayon::prelude::*;
 use thiserror::Error;
@@ -21,6 +23,8 @@ const BYTES_PER_COMMIT: usize = 128 << 20;
 const PIECES_PER_THREAD: usize = 6;
 /// Small inputs share a commit, but so many at the most.
 const INPUTS_PER_COMMIT: usize = 1_024;
+/// So many batches are written at once, while another one fills: a writer waits for the disk, and for its turn to commit.
+const WRITERS: usize = 2;
 
 #[derive(Debug, Error)]
 pub enum IngestError {
@@ -91,23 +95,39 @@ impl Pipeline<'_> {
     /// When writing or committing fails, or it was interrupted; what was committed before stays.
     pub fn run(&self, readings: &[Reading]) -> Result<Summary, IngestError> {
         let threads = rayon::current_num_threads();
-        // Writing waits for the disk and for the commit, and none of the pool's threads may: it has one of its own. Nothing
-        // queues: a batch is handed over when the one before it is committed, so no more than two are held.
+        if threads == 1 {
+            let writer = SegmentWriter::new(self.log.clone(), 1);
+            let mut write = |batch| self.write(&writer, batch).and_then(|commit| Ok((self.commit)(commit)?));
+            return self.read_all(readings, &mut write);
+        }
+        // Writing waits for the disk and for the commit, and none of the pool's threads may: it has threads of its own.
+        // Nothing queues: a batch is handed over when a writer is free, so no more than one for each of them and the one that
+        // fills are held.
         let (full, batches) = sync_channel(0);
+        let batches = Arc::new(Mutex::new(batches));
         std::thread::scope(|scope| {
-            let writing = scope.spawn(move || self.write_batches(&batches, threads));
-            let read = self.read_all(readings, full);
-            let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let write = |batches: Arc<_>| self.write_batches(&batches, threads.div_ceil(WRITERS));
+            let start = |batches: Arc<_>| scope.spawn(move || write(batches));
+            let writers: Vec<_> = std::iter::repeat_n(batches, WRITERS).map(start).collect();
+            let mut turns = Turn::all();
+            let mut hand_over = move |batch| {
+                let turn = turns.next().ok_or(IngestError::Interrupted)?;
+                full.send((batch, turn)).map_err(|_| IngestError::Interrupted)
+            };
+            let read = self.read_all(readings, &mut hand_over);
+            drop(hand_over);
+            let join = |writer: ScopedJoinHandle<_>| writer.join().unwrap_or_else(|panic| resume_unwind(panic));
+            let written = writers.into_iter().map(join).fold(Ok(()), Result::and);
             // Where writing failed, reading could only notice that nobody takes batches any more.
             written.and(read)
         })
     }
 
     /// Reads all inputs, and hands over batches as they fill.
-    fn read_all(&self, readings: &[Reading], full: SyncSender<Batch>) -> Result<Summary, IngestError> {
+    fn read_all(&self, readings: &[Reading], hand_over: HandOver) -> Result<Summary, IngestError> {
         let mut summary = Summary::default();
         let mut progress = Progress::default();
-        let mut batches = Batches { filling: Batch::default(), full };
+        let mut batches = Batches { filling: Batch::default(), hand_over };
         for Reading { source, input } in readings {
             let mut input = input.clone();
             let read = self.read(source, &mut input, &mut batches, &mut progress)?;
@@ -169,17 +189,47 @@ impl Pipeline<'_> {
         Ok(failure.map_or(Ok(()), Err))
     }
 
-    /// Writes and commits batches in the order in which they come, so that checkpoints only move forward.
-    fn write_batches(&self, batches: &Receiver<Batch>, threads: usize) -> Result<(), IngestError> {
+    /// Writes batches as they come, and commits them in that order, so that checkpoints only move forward.
+    fn write_batches(&self, batches: &Mutex<Receiver<(Batch, Turn)>>, threads: usize) -> Result<(), IngestError> {
         let writer = SegmentWriter::new(self.log.clone(), threads);
-        for Batch { events, mut commit, .. } in batches {
-            commit.segments = writer.write(&events)?;
-            self.spare.lock().unwrap_or_else(PoisonError::into_inner).extend(events);
-            commit.voids.sort_unstable();
-            commit.voids.dedup();
+        loop {
+            let next = batches.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok((batch, turn)) = next else { return Ok(()) };
+            let commit = self.write(&writer, batch)?;
+            // Where the batch before was not committed, whoever wrote it says why.
+            if turn.before.recv().is_err() {
+                return Ok(());
+            }
             (self.commit)(commit)?;
+            _ = turn.after.send(());
         }
-        Ok(())
+    }
+
+    /// Makes a batch's events durable; what is left to be done is the commit.
+    fn write(&self, writer: &SegmentWriter, Batch { events, mut commit, .. }: Batch) -> Result<LogCommit, IngestError> {
+        commit.segments = writer.write(&events)?;
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).extend(events);
+        commit.voids.sort_unstable();
+        commit.voids.dedup();
+        Ok(commit)
+    }
+}
+
+/// A batch's turn to be committed: after the one before it, and not at all where that was not.
+struct Turn {
+    before: Receiver<()>,
+    after: SyncSender<()>,
+}
+
+impl Turn {
+    /// One turn after the other; nobody waits for the first.
+    fn all() -> impl Iterator<Item = Self> {
+        let (start, mut before) = sync_channel(1);
+        _ = start.send(());
+        std::iter::from_fn(move || {
+            let (after, next) = sync_channel(1);
+            Some(Self { before: std::mem::replace(&mut before, next), after })
+        })
     }
 }
 
@@ -195,20 +245,20 @@ fn next_group(pieces: &mut Pieces, at_once: usize) -> (Vec<Piece>, Option<std::i
     (group, None)
 }
 
+/// Takes a full batch, when there is room for it.
+type HandOver<'h> = &'h mut dyn FnMut(Batch) -> Result<(), IngestError>;
+
 /// The batch that fills, and where full ones go.
-struct Batches {
+struct Batches<'h> {
     filling: Batch,
-    full: SyncSender<Batch>,
+    hand_over: HandOver<'h>,
 }
 
-impl Batches {
-    /// Hands over the batch with everything that it holds, and waits until the one before it is committed.
+impl Batches<'_> {
+    /// Hands over the batch with everything that it holds.
     fn hand_over(&mut self) -> Result<(), IngestError> {
         let batch = std::mem::take(&mut self.filling);
-        if batch.commit.inputs.is_empty() {
-            return Ok(());
-        }
-        self.full.send(batch).map_err(|_| IngestError::Interrupted)
+        if batch.commit.inputs.is_empty() { Ok(()) } else { (self.hand_over)(batch) }
     }
 }
 
