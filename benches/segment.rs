@@ -12,7 +12,7 @@ use usage_rollup::event_log::{Block, BlockReader, EventLogDir, PackedEvents, Seg
 use usage_rollup::generate::{self, Plan};
 use usage_rollup::ingest::decode::Decoder;
 use usage_rollup::model::{IdentityHash, Instant, SourceHash, Zone};
-use usage_rollup::rollup::{FoldRules, Folder, PartitionTask};
+use usage_rollup::rollup::{ALL_SERVICES, FoldRules, Folder, PartitionTask};
 use uuid::Uuid;
 
 /// What rollup reads, as the parquet crate is asked for it.
@@ -111,7 +111,7 @@ fn fold(criterion: &mut Criterion, log: &Log) {
     let partition = &log.largest.partitions[0];
     let rows = usize::try_from(partition.rows).expect("rows in memory");
     let segment = SegmentReader::new(log.dir.clone()).open(&log.largest).expect("a whole segment");
-    let runs = segment.service_runs(0..rows).expect("a whole segment");
+    let runs = segment.service_runs(0..rows, |_| true).expect("a whole segment");
     let service = Uuid::from_u128(runs[runs.len() / 2].service);
     // As in a server that has the segment open already.
     let folder = Folder::new(SegmentReader::new(log.dir.clone()), rules);
@@ -125,7 +125,7 @@ fn fold(criterion: &mut Criterion, log: &Log) {
             services,
         };
         group.bench_with_input(BenchmarkId::from_parameter(name), &task, |bencher, task| {
-            bencher.iter(|| folder.fold(task).expect("a whole segment"));
+            bencher.iter(|| folder.fold(task, &ALL_SERVICES).expect("a whole segment"));
         });
     }
     group.finish();

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,6 +12,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
 };
 use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::serialized_reader::SerializedPageReader;
 use uuid::Uuid;
 
@@ -77,7 +78,7 @@ impl OpenSegment {
         }
         let options = ArrowReaderOptions::new()
             .with_schema(schema())
-            .with_column_index_policy(PageIndexPolicy::Skip)
+            .with_column_index_policy(PageIndexPolicy::Optional)
             .with_offset_index_policy(PageIndexPolicy::Required);
         let end = FileEnd { at: segment.end.at, bytes: bytes.into() };
         let metadata = ArrowReaderMetadata::load(&end, options).map_err(|error| damaged(error.to_string()))?;
@@ -135,6 +136,19 @@ impl OpenSegment {
             of_rows.push(GroupPages { group, first, pages });
         }
         of_rows
+    }
+
+    /// The first and last service of each of these pages.
+    pub(super) fn services_of(&self, pages: &GroupPages) -> Result<Vec<RangeInclusive<u128>>, Corrupt> {
+        let missing = || Corrupt("the services of pages are not told");
+        let of_group = self.metadata.metadata().page_index_for_row_group(pages.group);
+        let Some(ColumnIndexMetaData::FIXED_LEN_BYTE_ARRAY(index)) = of_group.column_index(leaf("service_guid")) else {
+            return Err(missing());
+        };
+        let guid = |bytes: Option<&[u8]>| Some(u128::from_be_bytes(bytes?.try_into().ok()?));
+        let bounds = |page| Some(guid(index.min_value(page)?.into())?..=guid(index.max_value(page)?.into())?);
+        let pages = pages.first..pages.first + pages.pages.len();
+        pages.map(|page| bounds(page).ok_or_else(missing)).collect()
     }
 
     /// The pages of one column of a row group.

@@ -161,7 +161,7 @@ fn as_rollup_sees_it(event: &Event<'_>) -> String {
 
 /// The same of a run of rows, as blocks have them.
 fn of_blocks(segment: &OpenSegment, rows: Range<usize>) -> Vec<String> {
-    let services = segment.service_runs(rows.clone()).unwrap();
+    let services = segment.service_runs(rows.clone(), |_| true).unwrap();
     let mut services = services.iter().flat_map(|run| run.rows.clone().map(|_| Uuid::from_u128(run.service)));
     let mut reader = BlockReader::new(segment, rows);
     let (mut sources, mut block, mut seen) = (Vec::new(), Block::default(), Vec::new());

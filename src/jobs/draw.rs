@@ -11,7 +11,7 @@ use crate::store::{RowFate, ServiceRows, ServiceToDraw};
 
 /// What holds for all services.
 pub(super) struct DrawRules {
-    today: Day,
+    pub today: Day,
     now: Instant,
     settle_after: i64,
     /// The first instant after each period.
@@ -28,9 +28,9 @@ impl DrawRules {
     }
 }
 
-/// `months` holds the service's facts from the month on that it is drawn from.
+/// `months` holds the service's facts at least from the month on that it is drawn from.
 pub(super) fn draw(service: &ServiceToDraw, months: &BTreeMap<Day, MonthFacts>, rules: &DrawRules) -> ServiceRows {
-    let of_months = months.values().map(MonthFacts::change);
+    let of_months = months.range(service.from.month()..).map(|(_, month)| month.change());
     let opening = of_months.fold(service.held, |held, change| held.minus(&change));
     let drafts = match service.first_day {
         Some(first_day) => draft_rows(first_day, service.from, rules.today, opening, months),

@@ -4,6 +4,7 @@ mod backfill;
 mod draw;
 mod import;
 mod ingest;
+mod merge;
 mod replay;
 mod rollup;
 
@@ -37,7 +38,10 @@ pub struct Installation {
     pub clock: Clock,
     pub store: Store,
     pub log: EventLogDir,
+    /// For decoding and folding.
     threads: Arc<ThreadPool>,
+    /// For merging and drawing, while others are folded.
+    merge_threads: Arc<ThreadPool>,
     /// Whether what an earlier writer left behind has been set aside.
     is_clean: Arc<AtomicBool>,
 }
@@ -79,18 +83,20 @@ impl Installation {
         if stored != configured {
             return Err(JobError::OtherZone { stored, configured: configured.to_owned() }.into());
         }
-        let threads = ThreadPoolBuilder::new()
-            .num_threads(config.rollup.threads)
-            .thread_name(|index| format!("rollup-{index}"))
-            .build()
-            .context("cannot start the threads for rolling up")?;
+        let threads = |name: &'static str| {
+            let threads = ThreadPoolBuilder::new().num_threads(config.rollup.threads);
+            let threads = threads.thread_name(move |index| format!("{name}-{index}")).build();
+            threads.map(Arc::new).context("cannot start the threads for rolling up")
+        };
+        let (fold_threads, merge_threads) = (threads("fold")?, threads("merge")?);
         Ok(Self {
             log: EventLogDir::open(data_dir)?,
             data_dir: data_dir.to_owned(),
             config: Arc::new(config),
             clock,
             store,
-            threads: Arc::new(threads),
+            threads: fold_threads,
+            merge_threads,
             is_clean: Arc::default(),
         })
     }
@@ -122,11 +128,30 @@ impl Installation {
         Ok(lease)
     }
 
-    /// Runs synchronous work on the rayon pool, off the runtime's threads.
-    async fn on_threads<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
-        let threads = self.threads.clone();
-        tokio::task::spawn_blocking(move || threads.install(work)).await.context("a worker thread panicked")
+    /// How many threads work at once.
+    fn threads(&self) -> usize {
+        self.threads.current_num_threads()
     }
+
+    /// Runs synchronous work on the threads for folding, off the runtime's.
+    async fn on_threads<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+        run_on(self.threads.clone(), work).await
+    }
+
+    /// Runs synchronous work on the threads for merging, off the runtime's.
+    async fn on_merge_threads<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> anyhow::Result<T> {
+        run_on(self.merge_threads.clone(), work).await
+    }
+}
+
+async fn run_on<T: Send + 'static>(
+    threads: Arc<ThreadPool>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(move || threads.install(work)).await.context("a worker thread panicked")
 }
 
 impl Run {

@@ -1,6 +1,7 @@
 //! From a partition's rows to its facts: copies are dropped, voided and conflicting events set aside, the rest counted
 //! (`spec/events.md`, Identity, order, day).
 
+use std::ops::RangeInclusive;
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
@@ -12,6 +13,11 @@ use super::service::ServiceFold;
 use super::stored::stored_rows;
 use crate::event_log::{EventLogError, Segment, SegmentPartition, SegmentReader};
 use crate::model::{Day, Instant, Zone};
+
+/// Services by their GUIDs, from one through another.
+pub type Services = RangeInclusive<Uuid>;
+
+pub const ALL_SERVICES: Services = Uuid::nil()..=Uuid::max();
 
 /// Rows that are folded together: few enough to stay near the processor, and enough that a page which two such runs share
 /// does not matter.
@@ -47,18 +53,13 @@ impl Folder {
         Self { reader, rules, spare: Mutex::default() }
     }
 
-    /// Recomputes a partition.
+    /// Recomputes a partition, as far as it is of these services.
     ///
     /// # Errors
     /// When a segment can't be read or is damaged.
-    pub fn fold(&self, task: &PartitionTask) -> Result<PartitionFacts, EventLogError> {
-        let open = |(segment, partition): &(Segment, SegmentPartition)| {
-            let first = index(partition.first_row);
-            let segment = self.reader.open(segment)?;
-            Ok(Slice { segment, rows: first..first + index(partition.rows) })
-        };
-        let slices = task.slices.iter().map(open).collect::<Result<Vec<Slice>, EventLogError>>()?;
-        let parts = parts_by_service(&slices, task.services.as_deref())?;
+    pub fn fold(&self, task: &PartitionTask, within: &Services) -> Result<PartitionFacts, EventLogError> {
+        let slices = self.open(task)?;
+        let parts = parts_by_service(&slices, within, task.services.as_deref())?;
         let mut voids: Vec<&VoidMark> = task.voids.iter().collect();
         voids.sort_unstable();
         let days = self.rules.zone.days_within(task.day);
@@ -76,6 +77,49 @@ impl Folder {
         }
         Ok(all)
     }
+
+    /// Divides the services among ranges that have about so many rows in these partitions, and at least one. What can't be
+    /// read has no part in it.
+    #[must_use]
+    pub fn divide(&self, tasks: &[PartitionTask], rows_each: usize) -> Vec<Services> {
+        let rows_of =
+            |task: &PartitionTask| task.slices.iter().map(|(_, partition)| index(partition.rows)).sum::<usize>();
+        if tasks.iter().map(rows_of).sum::<usize>() <= rows_each {
+            return vec![ALL_SERVICES];
+        }
+        let of_task = |task: &PartitionTask| -> Vec<(u128, usize)> {
+            let slices = self.open(task).unwrap_or_default();
+            slices.iter().flat_map(|slice| slice.segment.services_by_page(&slice.rows).unwrap_or_default()).collect()
+        };
+        let mut pages: Vec<(u128, usize)> = tasks.par_iter().flat_map_iter(of_task).collect();
+        pages.sort_unstable();
+        ranges(&pages, rows_each)
+    }
+
+    fn open(&self, task: &PartitionTask) -> Result<Vec<Slice>, EventLogError> {
+        let open = |(segment, partition): &(Segment, SegmentPartition)| {
+            let first = index(partition.first_row);
+            let segment = self.reader.open(segment)?;
+            Ok(Slice { segment, rows: first..first + index(partition.rows) })
+        };
+        task.slices.iter().map(open).collect()
+    }
+}
+
+/// Ranges that begin where so many rows have gone by; `pages` has the first service and the rows of each page, sorted.
+fn ranges(pages: &[(u128, usize)], rows_each: usize) -> Vec<Services> {
+    let mut ranges = Vec::new();
+    let (mut from, mut rows) = (*ALL_SERVICES.start(), 0);
+    for (service, of_page) in pages {
+        let service = Uuid::from_u128(*service);
+        if rows >= rows_each && service > from {
+            ranges.push(from..=Uuid::from_u128(service.as_u128() - 1));
+            (from, rows) = (service, 0);
+        }
+        rows += of_page;
+    }
+    ranges.push(from..=*ALL_SERVICES.end());
+    ranges
 }
 
 /// A partition while it is folded.
@@ -92,7 +136,7 @@ pub(super) struct Partition<'a> {
 impl Partition<'_> {
     /// Folds whole services.
     fn fold(&self, parts: &[Part], Buffers { rows, last_live }: &mut Buffers) -> Result<PartitionFacts, EventLogError> {
-        let of_all: usize = parts.iter().map(|part| part.rows.len()).sum();
+        let of_all: usize = parts.iter().map(|part| part.rows.len()).sum::<usize>();
         let passes = of_all.div_ceil(self.rules.rows_per_pass).max(1);
         let mut facts = PartitionFacts::default();
         if passes == 1 {
@@ -128,7 +172,7 @@ fn together(parts: &[Part]) -> Vec<&[Part]> {
     let mut runs = Vec::new();
     let (mut from, mut at, mut rows) = (0, 0, 0);
     for service in parts.chunk_by(|a, b| a.service == b.service) {
-        let of_service: usize = service.iter().map(|part| part.rows.len()).sum();
+        let of_service: usize = service.iter().map(|part| part.rows.len()).sum::<usize>();
         if rows > 0 && rows + of_service > ROWS_TOGETHER {
             runs.push(&parts[from..at]);
             (from, rows) = (at, 0);
@@ -142,4 +186,20 @@ fn together(parts: &[Part]) -> Vec<&[Part]> {
 
 fn index(row: u64) -> usize {
     usize::try_from(row).expect("a segment's rows are counted in memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_services_follow_each_other_and_a_service_is_never_divided() {
+        let service = Uuid::from_u128;
+        let first = *ALL_SERVICES.start();
+        let last = *ALL_SERVICES.end();
+        assert_eq!(ranges(&[], 2), [ALL_SERVICES]);
+        assert_eq!(ranges(&[(0, 9), (0, 9)], 2), [ALL_SERVICES]);
+        let pages = [(3, 1), (5, 1), (7, 1), (7, 9), (7, 9), (8, 1)];
+        assert_eq!(ranges(&pages, 2), [first..=service(6), service(7)..=service(7), service(8)..=last]);
+    }
 }

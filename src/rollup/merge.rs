@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use uuid::Uuid;
 
-use super::facts::{PartitionFacts, ServiceDay, Uncounted};
+use super::facts::{PartitionFacts, PatchEvent, ServiceDay, Uncounted};
 use super::months::MonthFacts;
 use super::users::{UserDay, UserHistory, class_moves};
 use crate::model::{Day, Gauges, USER_CLASSES};
@@ -30,7 +30,9 @@ pub struct ServiceTotals {
 /// Recomputed partitions, cut by service.
 pub struct Changes {
     partitions: Vec<(Day, PartitionFacts)>,
-    /// The months of the reporting zone that each partition reaches into.
+    /// The first day of the reporting zone that each partition reaches into.
+    first_days: Vec<Day>,
+    /// The months that it reaches into.
     months: Vec<Vec<Day>>,
     /// Sorted by service and partition.
     parts: Vec<Part>,
@@ -65,11 +67,11 @@ pub struct MergedUsers {
 #[derive(Debug)]
 pub struct MergedService {
     pub service: Uuid,
-    /// The months that changed, in order.
-    pub months: Vec<(Day, MonthFacts)>,
+    /// The months from the first one on that the partitions reach into.
+    pub months: BTreeMap<Day, MonthFacts>,
+    /// Those of them that changed, in order.
+    pub changed: Vec<Day>,
     pub totals: ServiceTotals,
-    /// The month of the old first day, where that is none any more: a later month holds the new one, if any does.
-    pub lost_first_day: Option<Day>,
     /// The first day whose rows may change.
     pub dirty_from: Option<Day>,
     /// By input: how the numbers of lines that are not counted change: copies, voided and conflicting ones.
@@ -80,11 +82,15 @@ impl Changes {
     /// Cuts partitions, which come in order. `local_days` tells which days of the reporting zone a partition reaches into.
     #[must_use]
     pub fn of(partitions: Vec<(Day, PartitionFacts)>, local_days: impl Fn(Day) -> Vec<Day>) -> Self {
-        let months_of = |partition: Day| {
-            let months: BTreeSet<Day> = local_days(partition).into_iter().map(Day::month).collect();
+        let days: Vec<Vec<Day>> = partitions.iter().map(|(partition, _)| local_days(*partition)).collect();
+        let first_days =
+            days.iter().zip(&partitions).map(|(days, (partition, _))| days.first().copied().unwrap_or(*partition));
+        let first_days = first_days.collect();
+        let months_of = |days: &Vec<Day>| {
+            let months: BTreeSet<Day> = days.iter().map(|day| day.month()).collect();
             months.into_iter().collect()
         };
-        let months = partitions.iter().map(|(partition, _)| months_of(*partition)).collect();
+        let months = days.iter().map(months_of).collect();
         let mut parts: Vec<Part> = Vec::new();
         for (partition, (_, facts)) in partitions.iter().enumerate() {
             let (mut day, mut user) = (0, 0);
@@ -104,18 +110,13 @@ impl Changes {
             start - parts.len()..start
         });
         let services = of_service.collect();
-        Self { partitions, months, parts, services }
+        Self { partitions, first_days, months, parts, services }
     }
 
     /// The services that changed, in order.
     #[must_use]
     pub fn services(&self) -> Vec<ServiceChange<'_>> {
         self.services.iter().map(|parts| ServiceChange { changes: self, parts: &self.parts[parts.clone()] }).collect()
-    }
-
-    #[must_use]
-    pub fn partitions(&self) -> &[(Day, PartitionFacts)] {
-        &self.partitions
     }
 }
 
@@ -177,10 +178,22 @@ impl ServiceChange<'_> {
         merged
     }
 
-    /// The months whose facts must be at hand, in order: those that the partitions reach into, and those in which users
-    /// change class.
+    /// The first local day that the partitions reach into. Whatever changes lies there or later.
     #[must_use]
-    pub fn months(&self, users: &MergedUsers) -> Vec<Day> {
+    pub fn first_day(&self) -> Day {
+        let first_days = self.parts.iter().map(|part| self.changes.first_days[part.partition]);
+        first_days.min().expect("a change has parts")
+    }
+
+    /// The `service.updated` events that count, by partition; none where the partition has none of this service.
+    pub fn patches(&self) -> impl Iterator<Item = (Day, &Vec<PatchEvent>)> {
+        let service = self.service();
+        let partitions = self.parts.iter().map(|part| &self.changes.partitions[part.partition]);
+        partitions.filter_map(move |(day, facts)| Some((*day, facts.patches.get(&service)?)))
+    }
+
+    /// The months that may change, in order: those that the partitions reach into, and those in which users change class.
+    fn months(&self, users: &MergedUsers) -> Vec<Day> {
         let of_parts = self.parts.iter().flat_map(|part| &self.changes.months[part.partition]).copied();
         let mut months: Vec<Day> = of_parts.chain(users.moves.iter().map(|(day, _)| day.month())).collect();
         months.sort_unstable();
@@ -188,13 +201,14 @@ impl ServiceChange<'_> {
         months
     }
 
-    /// Merges day facts and class moves into the months, of which `stored` has those that have facts.
+    /// Merges day facts and class moves into the months, of which `months` has all that have facts, from that of
+    /// [`Self::first_day`] on.
     #[must_use]
     pub fn merge_months(
         &self,
         users: &MergedUsers,
         before: ServiceTotals,
-        mut stored: BTreeMap<Day, MonthFacts>,
+        months: BTreeMap<Day, MonthFacts>,
     ) -> MergedService {
         let service = self.service();
         let recomputed: Vec<Day> = self.parts.iter().map(|part| self.changes.partitions[part.partition].0).collect();
@@ -203,35 +217,29 @@ impl ServiceChange<'_> {
         days.sort_by_key(|day| (day.day, day.partition));
         let mut merged = MergedService {
             service,
-            months: Vec::new(),
+            months,
+            changed: Vec::new(),
             totals: before,
-            lost_first_day: None,
             dirty_from: None,
             uncounted: BTreeMap::new(),
         };
-        let months = self.months(users);
-        let mut first_days: Vec<Day> = Vec::new();
-        for month in &months {
-            let within = *month..month.next_month();
-            let mut facts = stored.remove(month).unwrap_or_default();
+        for month in self.months(users) {
+            let within = month..month.next_month();
+            let facts = merged.months.entry(month).or_default();
             let change_before = facts.change();
             let new = days.iter().filter(|day| within.contains(&day.day)).copied();
             let change = facts.replace(&recomputed, new, |sign, day| add_uncounted(&mut merged.uncounted, sign, day));
             let moves = users.moves.iter().filter(|(day, _)| within.contains(day));
             let first_move = moves.clone().map(|(day, _)| *day).min();
             moves.for_each(|(day, delta)| facts.add_move(*day, *delta));
-            first_days.extend(facts.first_day());
             merged.dirty_from = [merged.dirty_from, change.first_day, first_move].into_iter().flatten().min();
             if change.changed || first_move.is_some() {
                 merged.totals.held = merged.totals.held.minus(&change_before).plus(&facts.change());
-                merged.months.push((*month, facts));
+                merged.changed.push(month);
             }
         }
-        let kept = before.first_day.filter(|day| months.binary_search(&day.month()).is_err());
-        merged.totals.first_day = first_days.into_iter().chain(kept).min();
-        let lost =
-            before.first_day.filter(|day| kept.is_none() && merged.totals.first_day.is_none_or(|new| new > *day));
-        merged.lost_first_day = lost.map(Day::month);
+        let untouched = before.first_day.filter(|day| day.month() < self.first_day().month());
+        merged.totals.first_day = untouched.or_else(|| merged.months.values().find_map(MonthFacts::first_day));
         merged.uncounted.retain(|_, lines| *lines != [0; 3]);
         merged
     }

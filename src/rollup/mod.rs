@@ -14,7 +14,7 @@ mod stored;
 mod users;
 
 pub use facts::{DayFacts, PartitionFacts, PartitionTask, PatchEvent, ServiceDay, Uncounted, VoidMark};
-pub use fold::{FoldRules, Folder};
+pub use fold::{ALL_SERVICES, FoldRules, Folder, Services};
 pub use merge::{Changes, MergedService, MergedUsers, MonthKey, ServiceChange, ServiceTotals, UserKey};
 pub use months::{MonthChange, MonthFacts};
 pub use rows::{DraftRow, draft_rows};

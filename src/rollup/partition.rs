@@ -1,7 +1,7 @@
 //! A partition's rows in memory, a run of services at a time.
 
 use std::cmp::Ordering;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -48,14 +48,22 @@ pub(super) struct Row {
     pub position: u32,
 }
 
-/// The parts of a partition by service, of all services or of these, which are sorted.
-pub(super) fn parts_by_service(slices: &[Slice], only: Option<&[Uuid]>) -> Result<Vec<Part>, EventLogError> {
+/// The parts of a partition by service: of the services within a range, or of those among them that are listed, sorted.
+pub(super) fn parts_by_service(
+    slices: &[Slice],
+    within: &RangeInclusive<Uuid>,
+    only: Option<&[Uuid]>,
+) -> Result<Vec<Part>, EventLogError> {
+    let is_wanted = |services: &RangeInclusive<u128>| {
+        let from = Uuid::from_u128(*services.start()).max(*within.start());
+        let through = Uuid::from_u128(*services.end()).min(*within.end());
+        let next = |only: &[Uuid]| only.get(only.partition_point(|service| *service < from)).copied();
+        from <= through && only.is_none_or(|only| next(only).is_some_and(|next| next <= through))
+    };
     let mut parts = Vec::new();
     for (slice, number) in slices.iter().zip(0..) {
-        let runs = slice.segment.service_runs(slice.rows.clone())?;
-        let wanted = |service: u128| only.is_none_or(|only| only.binary_search(&Uuid::from_u128(service)).is_ok());
-        let runs = runs.into_iter().filter(|run| wanted(run.service));
-        parts.extend(runs.map(|run| Part { service: run.service, slice: number, rows: run.rows }));
+        let runs = slice.segment.service_runs(slice.rows.clone(), is_wanted)?;
+        parts.extend(runs.into_iter().map(|run| Part { service: run.service, slice: number, rows: run.rows }));
     }
     parts.sort_by_key(|part| (part.service, part.slice));
     Ok(parts)

@@ -3,12 +3,13 @@
 use uuid::Uuid;
 
 use super::batch::Joined;
-use super::{EncodedMonths, Result, Store};
+use super::facts::stored_service;
+use super::{EncodedMonths, Result, Store, StoredService};
 use crate::model::{Day, Gauges};
 use crate::rollup::MonthKey;
 
 /// A service whose rows may have to change, or do not yet reach today.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct ServiceToDraw {
     pub service: Uuid,
     /// The first day with an event that counts; none where no event counts any more.
@@ -19,6 +20,17 @@ pub struct ServiceToDraw {
     pub stored: Option<(Day, Day)>,
     /// What is held after all months.
     pub held: Gauges,
+}
+
+impl ServiceToDraw {
+    /// A service whose rows are to reach `today`; none where they do, and nothing has changed.
+    #[must_use]
+    pub fn of(service: Uuid, stored: &StoredService, today: Day) -> Option<Self> {
+        let first_day = stored.totals.first_day;
+        let next = stored.rows.map(|(_, through)| through.next()).or(first_day);
+        let from = [stored.dirty_from, next.filter(|next| *next <= today)].into_iter().flatten().min()?;
+        Some(Self { service, first_day, from, stored: stored.rows, held: stored.totals.held })
+    }
 }
 
 impl Store {
@@ -38,7 +50,8 @@ impl Store {
         .await?;
         let (mut rows, mut services) = (Joined::new(due.as_deref()), Vec::new());
         while !rows.is_at_end() {
-            services.push(due_service(&mut rows, today)?);
+            let (service, stored) = stored_service(&mut rows)?;
+            services.extend(ServiceToDraw::of(service, &stored, today));
         }
         services.sort_unstable_by_key(|service| service.service);
         Ok(services)
@@ -60,17 +73,4 @@ impl Store {
         keys.sort_unstable();
         self.month_facts(&keys).await
     }
-}
-
-fn due_service(row: &mut Joined, today: Day) -> Result<ServiceToDraw> {
-    let service = row.key()?;
-    let [first_day, rows_from, rows_through, dirty_from] = [row.day()?, row.day()?, row.day()?, row.day()?];
-    let next = rows_through.map(Day::next).or(first_day);
-    Ok(ServiceToDraw {
-        service,
-        first_day,
-        from: [dirty_from, next].into_iter().flatten().min().unwrap_or(today),
-        stored: rows_from.zip(rows_through),
-        held: row.decoded()?,
-    })
 }

@@ -1,29 +1,27 @@
-//! Facts: users' histories, services' months and totals, and where the lines of each input ended.
+//! Facts: users' histories, services' months and totals, how far their rows reach, and where the lines of each input ended.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::batch::{Insert, Joined, joined};
-use super::{Lease, Result, Store, decode, directory, encode};
+use super::{Result, Store, decode, encode};
 use crate::model::Day;
-use crate::rollup::{
-    MergedService, MergedUsers, MonthFacts, MonthKey, PatchEvent, ServiceTotals, UserHistory, UserKey,
-};
+use crate::rollup::{MergedService, MergedUsers, MonthFacts, MonthKey, ServiceTotals, UserHistory, UserKey};
 
 /// Keys are looked up so many at a time, to bound what an answer takes in memory.
 const KEYS_AT_A_TIME: usize = 2_000;
 
-/// What recomputed partitions come to, ready to replace what they came to before.
-#[derive(Debug, Default)]
-pub struct FactsCommit {
-    pub partitions: Vec<Day>,
-    /// Sorted by service.
-    pub services: Vec<ServiceFacts>,
-    /// By partition and service.
-    pub patches: BTreeMap<(Day, Uuid), Vec<PatchEvent>>,
+/// What is stored of a service as a whole.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoredService {
+    pub totals: ServiceTotals,
+    /// The first and the last day that have a row.
+    pub rows: Option<(Day, Day)>,
+    /// The first day whose rows must be drawn anew, whatever changes.
+    pub dirty_from: Option<Day>,
 }
 
 /// A service's facts as they are stored, where they changed. None stands for what holds nothing any more.
@@ -32,9 +30,8 @@ pub struct ServiceFacts {
     service: Uuid,
     users: Vec<(Uuid, Option<Vec<u8>>)>,
     months: Vec<(Day, Option<Vec<u8>>)>,
-    totals: ServiceTotals,
+    first_day: Option<Day>,
     held: Vec<u8>,
-    lost_first_day: Option<Day>,
     dirty_from: Option<Day>,
     uncounted: BTreeMap<i64, [i64; 3]>,
 }
@@ -42,22 +39,22 @@ pub struct ServiceFacts {
 impl ServiceFacts {
     /// # Errors
     /// When something can't be encoded.
-    pub fn encode(users: &MergedUsers, merged: MergedService) -> Result<Self> {
+    pub fn encode(users: &MergedUsers, merged: &MergedService) -> Result<Self> {
         let user = |(user, history): &(Uuid, UserHistory)| {
             Ok((*user, if history.is_empty() { None } else { Some(encode(history)?) }))
         };
-        let month = |(month, facts): &(Day, MonthFacts)| {
-            Ok((*month, if facts.is_empty() { None } else { Some(encode(facts)?) }))
+        let month = |month: &Day| {
+            let facts = merged.months.get(month).filter(|facts| !facts.is_empty());
+            Ok((*month, facts.map(encode).transpose()?))
         };
         Ok(Self {
             service: merged.service,
             users: users.histories.iter().map(user).collect::<Result<_>>()?,
-            months: merged.months.iter().map(month).collect::<Result<_>>()?,
+            months: merged.changed.iter().map(month).collect::<Result<_>>()?,
             held: encode(&merged.totals.held)?,
-            totals: merged.totals,
-            lost_first_day: merged.lost_first_day,
+            first_day: merged.totals.first_day,
             dirty_from: merged.dirty_from,
-            uncounted: merged.uncounted,
+            uncounted: merged.uncounted.clone(),
         })
     }
 
@@ -100,16 +97,17 @@ impl EncodedMonths {
 }
 
 impl Store {
-    /// The totals of those of these services that have any. For the others nothing is stored.
+    /// Those of these services that are known. Of the others nothing is stored.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn service_totals(&self, services: &[Uuid]) -> Result<HashMap<Uuid, ServiceTotals>> {
-        let mut totals = HashMap::with_capacity(services.len());
+    pub async fn stored_services(&self, services: &[Uuid]) -> Result<HashMap<Uuid, StoredService>> {
+        let mut stored = HashMap::with_capacity(services.len());
         for keys in services.chunks(KEYS_AT_A_TIME) {
             let found: Option<Vec<u8>> = sqlx::query_scalar(
                 "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 16 FROM wanted WHERE at + 16 < length($1))
-                 SELECT CAST(group_concat(service_guid || printf('%11s', coalesce(first_day, '')) || held, '') AS BLOB)
+                 SELECT CAST(group_concat(service_guid || printf('%11s%11s%11s%11s', coalesce(first_day, ''),
+                     coalesce(rows_from, ''), coalesce(rows_through, ''), coalesce(dirty_from, '')) || held, '') AS BLOB)
                  FROM wanted CROSS JOIN service_progress ON service_guid = substr($1, at, 16)",
             )
             .bind(joined(keys))
@@ -117,10 +115,11 @@ impl Store {
             .await?;
             let mut rows = Joined::new(found.as_deref());
             while !rows.is_at_end() {
-                totals.insert(rows.key()?, ServiceTotals { first_day: rows.day()?, held: rows.decoded()? });
+                let (service, of_service) = stored_service(&mut rows)?;
+                stored.insert(service, of_service);
             }
         }
-        Ok(totals)
+        Ok(stored)
     }
 
     /// The histories of those of these users that have one.
@@ -178,31 +177,22 @@ impl Store {
             sqlx::query_scalar("SELECT max(month) FROM service_months").fetch_one(&self.writer).await?;
         Ok(last.map(Day))
     }
+}
 
-    /// Replaces what these partitions came to, marks the rows that may change, and clears the partitions' dirty marks: all
-    /// or none.
-    ///
-    /// # Errors
-    /// When the lease is lost or the database fails; then nothing of it is stored.
-    pub async fn commit_facts(&self, lease: &Lease, commit: &mut FactsCommit) -> Result<()> {
-        let mut transaction = self.begin_leased(lease).await?;
-        let connection = &mut *transaction;
-        replace_users(connection, &commit.services).await?;
-        replace_months(connection, &commit.services).await?;
-        for service in &mut commit.services {
-            if let Some(month) = service.lost_first_day {
-                service.totals.first_day = find_first_day(connection, service.service, month).await?;
-            }
-        }
-        replace_totals(connection, &commit.services).await?;
-        move_ledger(connection, &commit.services).await?;
-        directory::replace_patches(connection, &commit.patches).await?;
-        for day in &commit.partitions {
-            sqlx::query("DELETE FROM dirty_partitions WHERE day = $1").bind(day.0).execute(&mut *connection).await?;
-        }
-        transaction.commit().await?;
-        Ok(())
-    }
+/// A service as it is joined: its GUID, the days, and what it holds.
+pub(super) fn stored_service(row: &mut Joined) -> Result<(Uuid, StoredService)> {
+    let service = row.key()?;
+    let [first_day, rows_from, rows_through, dirty_from] = [row.day()?, row.day()?, row.day()?, row.day()?];
+    let totals = ServiceTotals { first_day, held: row.decoded()? };
+    Ok((service, StoredService { totals, rows: rows_from.zip(rows_through), dirty_from }))
+}
+
+/// Replaces services' facts.
+pub(super) async fn replace(connection: &mut SqliteConnection, services: &[ServiceFacts]) -> Result<()> {
+    replace_users(connection, services).await?;
+    replace_months(connection, services).await?;
+    replace_totals(connection, services).await?;
+    move_ledger(connection, services).await
 }
 
 async fn replace_users(connection: &mut SqliteConnection, services: &[ServiceFacts]) -> Result<()> {
@@ -242,30 +232,6 @@ async fn replace_months(connection: &mut SqliteConnection, services: &[ServiceFa
         .await
 }
 
-/// The first day with an event that counts, where it is known that none lies before this month. Rare: only where the first
-/// day's events were taken back.
-async fn find_first_day(connection: &mut SqliteConnection, service: Uuid, from: Day) -> Result<Option<Day>> {
-    let rows = sqlx::query(
-        "WITH RECURSIVE months (month) AS (
-             SELECT min(month) FROM service_months WHERE month >= $1
-             UNION ALL SELECT (SELECT min(later.month) FROM service_months later WHERE later.month > months.month)
-             FROM months WHERE months.month IS NOT NULL)
-         SELECT m.facts FROM months CROSS JOIN service_months m ON m.month = months.month AND m.service_guid = $2
-         ORDER BY m.month",
-    )
-    .bind(from.0)
-    .bind(service.as_bytes().as_slice())
-    .fetch_all(connection)
-    .await?;
-    for row in rows {
-        let facts: MonthFacts = decode(row.try_get("facts")?)?;
-        if let Some(first) = facts.first_day() {
-            return Ok(Some(first));
-        }
-    }
-    Ok(None)
-}
-
 async fn replace_totals(connection: &mut SqliteConnection, services: &[ServiceFacts]) -> Result<()> {
     static PROGRESS: Insert = Insert::new(
         "INSERT INTO service_progress (service_guid, first_day, held, dirty_from)",
@@ -277,7 +243,7 @@ async fn replace_totals(connection: &mut SqliteConnection, services: &[ServiceFa
         .all(connection, services, |values, of| {
             values
                 .push(of.service.as_bytes().as_slice())
-                .push(of.totals.first_day.map(|day| day.0))
+                .push(of.first_day.map(|day| day.0))
                 .push(of.held.as_slice())
                 .push(of.dirty_from.map(|day| day.0));
         })

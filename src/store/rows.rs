@@ -69,40 +69,33 @@ impl Store {
         transaction.commit().await?;
         Ok(())
     }
+}
 
-    /// Holds drawn rows, which reach `today`, against those that are stored, writes what differs, and that these services,
-    /// which are sorted, are done: all or none.
-    ///
-    /// # Errors
-    /// When the lease is lost or the database fails; then nothing of it is stored.
-    pub async fn commit_rows(
-        &self,
-        lease: &Lease,
-        services: &[ServiceRows],
-        today: Day,
-        now: Instant,
-    ) -> Result<RowsWritten> {
-        let mut transaction = self.begin_leased(lease).await?;
-        let connection = &mut *transaction;
-        let mut written = 0;
-        for service in services {
-            written += remove(connection, service).await?;
-        }
-        written += upsert_rows(connection, services, now).await?;
-        note_changes(connection, services).await?;
-        sqlx::query(
-            "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 16 FROM wanted WHERE at + 16 < length($1))
-             UPDATE service_progress SET rows_from = CASE WHEN first_day <= $2 THEN first_day END,
-                 rows_through = CASE WHEN first_day <= $2 THEN $2 END, dirty_from = NULL
-             WHERE service_guid IN (SELECT substr($1, at, 16) FROM wanted)",
-        )
-        .bind(joined(services.iter().map(|service| &service.service)))
-        .bind(today.0)
-        .execute(connection)
-        .await?;
-        transaction.commit().await?;
-        Ok(written)
+/// Holds drawn rows, which reach `today`, against those that are stored, writes what differs, and that these services are
+/// done.
+pub(super) async fn write(
+    connection: &mut SqliteConnection,
+    services: &[ServiceRows],
+    today: Day,
+    now: Instant,
+) -> Result<RowsWritten> {
+    let mut written = 0;
+    for service in services {
+        written += remove(connection, service).await?;
     }
+    written += upsert_rows(connection, services, now).await?;
+    note_changes(connection, services).await?;
+    sqlx::query(
+        "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 16 FROM wanted WHERE at + 16 < length($1))
+         UPDATE service_progress SET rows_from = CASE WHEN first_day <= $2 THEN first_day END,
+             rows_through = CASE WHEN first_day <= $2 THEN $2 END, dirty_from = NULL
+         WHERE service_guid IN (SELECT substr($1, at, 16) FROM wanted)",
+    )
+    .bind(joined(services.iter().map(|service| &service.service)))
+    .bind(today.0)
+    .execute(connection)
+    .await?;
+    Ok(written)
 }
 
 async fn remove(connection: &mut SqliteConnection, service: &ServiceRows) -> Result<u64> {

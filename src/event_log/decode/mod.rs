@@ -5,7 +5,7 @@ mod bits;
 mod block;
 mod page;
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::LazyLock;
 
 use parquet::errors::ParquetError;
@@ -37,15 +37,24 @@ pub struct ServiceRun {
 }
 
 impl OpenSegment {
-    /// The services of these rows, in order.
+    /// The services of these rows, in order. `is_wanted` tells whether any of the services from one through another are; pages
+    /// without any are passed by.
     ///
     /// # Errors
     /// When the segment can't be decoded.
-    pub fn service_runs(&self, rows: Range<usize>) -> Result<Vec<ServiceRun>, EventLogError> {
+    pub fn service_runs(
+        &self,
+        rows: Range<usize>,
+        is_wanted: impl Fn(&RangeInclusive<u128>) -> bool,
+    ) -> Result<Vec<ServiceRun>, EventLogError> {
         self.checked(|| {
             let mut runs: Vec<ServiceRun> = Vec::new();
             let column = leaf("service_guid");
-            for group in self.pages_of(&rows) {
+            for mut group in self.pages_of(&rows) {
+                let services = self.services_of(&group)?;
+                let Some(first) = services.iter().position(&is_wanted) else { continue };
+                let last = services.iter().rposition(&is_wanted).unwrap_or(first);
+                group = GroupPages { first: group.first + first, pages: group.pages[first..=last].to_vec(), ..group };
                 let (mut pages, dictionary) = ColumnPages::open(self, &group, column)?;
                 let dictionary = dictionary.ok_or(Corrupt("services without a dictionary"))?;
                 let services = dictionary.guids()?;
@@ -65,7 +74,23 @@ impl OpenSegment {
                     })?;
                 }
             }
+            runs.retain(|run| is_wanted(&(run.service..=run.service)));
             Ok(runs)
+        })
+    }
+
+    /// The first service of each page that holds any of these rows, and how many rows the page holds.
+    ///
+    /// # Errors
+    /// When the segment's end does not tell.
+    pub fn services_by_page(&self, rows: &Range<usize>) -> Result<Vec<(u128, usize)>, EventLogError> {
+        self.checked(|| {
+            let mut firsts = Vec::new();
+            for group in self.pages_of(rows) {
+                let services = self.services_of(&group)?;
+                firsts.extend(services.iter().zip(&group.pages).map(|(of, page)| (*of.start(), page.len())));
+            }
+            Ok(firsts)
         })
     }
 }

@@ -1,0 +1,153 @@
+//! Merging what partitions come to into what is stored, and drawing the rows that this changes: some services at a time, each
+//! in one commit.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use uuid::Uuid;
+
+use super::Installation;
+use super::draw::{DrawRules, draw};
+use crate::model::{Day, Instant};
+use crate::rollup::{Changes, MonthKey, PartitionFacts, ServiceChange, UserHistory, UserKey};
+use crate::store::{
+    EncodedMonths, Lease, RollupCommit, ServiceFacts, ServiceRows, ServiceToDraw, StoreError, StoredService,
+};
+
+/// So many services go into one commit that they have about so many rows to be drawn, which bounds memory.
+const ROWS_TOGETHER: usize = 1 << 16;
+
+/// What holds for all services of a rollup.
+#[derive(Clone, Copy)]
+pub(super) struct Merging<'a> {
+    pub installation: &'a Installation,
+    pub lease: &'a Lease,
+    pub today: Day,
+    pub now: Instant,
+}
+
+/// What is stored of some services, as far as it takes to merge changes into it.
+struct Stored {
+    services: HashMap<Uuid, StoredService>,
+    users: HashMap<UserKey, UserHistory>,
+    months: EncodedMonths,
+}
+
+impl Merging<'_> {
+    /// Puts what partitions come to in the place of what they came to before, and commits that; with `draws`, the rows that it
+    /// changes too. Tells how many rows were written.
+    pub async fn merge(&self, partitions: Vec<(Day, PartitionFacts)>, draws: bool) -> anyhow::Result<u64> {
+        let Self { installation, today, now, .. } = *self;
+        let store = &installation.store;
+        let zone = installation.config.reporting.timezone;
+        let local_days = move |partition| zone.days_within(partition).into_iter().map(|(_, day)| day).collect();
+        let changes = Arc::new(installation.on_merge_threads(move || Changes::of(partitions, local_days)).await?);
+        let services: Vec<Uuid> = changes.services().iter().map(ServiceChange::service).collect();
+        let stored = store.stored_services(&services).await?;
+        let first_days: Vec<Day> = changes.services().iter().map(|change| self.first_day(change, &stored)).collect();
+        let (mut from, mut written) = (0, 0);
+        while from < services.len() {
+            let these = from..from + self.count_to_draw(first_days[from..].iter().copied());
+            from = these.end;
+            let stored = self.stored(&changes.services()[these.clone()], &first_days[these.clone()], &stored).await?;
+            let first = first_days[these.clone()].iter().copied().min().unwrap_or(today);
+            let rules = draws.then(|| self.rules(first));
+            let changes = changes.clone();
+            let merge = move || {
+                let changes = &changes.services()[these];
+                let merge = |change: &ServiceChange| merge_service(change, &stored, rules.as_ref());
+                let merged = changes.par_iter().map(merge).collect::<Result<Vec<_>, StoreError>>();
+                merged.map(|merged| commit(changes, merged))
+            };
+            let commit = installation.on_merge_threads(merge).await??;
+            written += store.commit_rollup(self.lease, &commit, today, now).await?;
+        }
+        Ok(written)
+    }
+
+    /// Draws the rows of services whose facts are as they are stored.
+    pub async fn draw(&self, services: Vec<ServiceToDraw>) -> anyhow::Result<u64> {
+        let months = self.installation.store.months_to_draw(&services).await?;
+        let rules = self.rules(services.iter().map(|service| service.from).min().unwrap_or(self.today));
+        let draw = move || {
+            let draw = |service: &ServiceToDraw| Ok(draw(service, &months.of(service.service)?, &rules));
+            services.par_iter().map(draw).collect::<Result<Vec<ServiceRows>, StoreError>>()
+        };
+        let commit = RollupCommit { rows: self.installation.on_merge_threads(draw).await??, ..RollupCommit::default() };
+        Ok(self.installation.store.commit_rollup(self.lease, &commit, self.today, self.now).await?)
+    }
+
+    /// How many services are drawn together, at least one; they are drawn from these days on.
+    pub fn count_to_draw(&self, from: impl Iterator<Item = Day>) -> usize {
+        let mut rows = 0;
+        let fits = |from: &Day| {
+            // Its days, and a month or two.
+            rows += from.through(self.today).count() + 2;
+            rows <= ROWS_TOGETHER
+        };
+        from.take_while(fits).count().max(1)
+    }
+
+    fn rules(&self, first: Day) -> DrawRules {
+        let config = &self.installation.config;
+        DrawRules::new(config.reporting.timezone, config.rollup.settle_after, first, self.today, self.now)
+    }
+
+    /// The first day on which anything of a service may change, or its rows be missing.
+    fn first_day(&self, change: &ServiceChange, stored: &HashMap<Uuid, StoredService>) -> Day {
+        let service = change.service();
+        let due = stored.get(&service).and_then(|stored| ServiceToDraw::of(service, stored, self.today));
+        due.map_or(change.first_day(), |due| due.from.min(change.first_day()))
+    }
+
+    /// Services that are new have nothing stored, and nothing is looked up for them.
+    async fn stored(
+        &self,
+        changes: &[ServiceChange<'_>],
+        first_days: &[Day],
+        stored: &HashMap<Uuid, StoredService>,
+    ) -> anyhow::Result<Stored> {
+        let store = &self.installation.store;
+        let of_known = || changes.iter().zip(first_days).filter(|(change, _)| stored.contains_key(&change.service()));
+        let services = of_known().map(|(change, _)| (change.service(), stored[&change.service()])).collect();
+        let users: Vec<UserKey> = of_known().flat_map(|(change, _)| change.users()).collect();
+        let mut months: Vec<MonthKey> = Vec::new();
+        if let Some(last) = store.last_month().await? {
+            for (change, first_day) in of_known() {
+                let of_service = std::iter::successors(Some(first_day.month()), |month| Some(month.next_month()));
+                months.extend(of_service.take_while(|month| *month <= last).map(|month| (month, change.service())));
+            }
+        }
+        months.sort_unstable();
+        Ok(Stored { services, users: store.user_histories(&users).await?, months: store.month_facts(&months).await? })
+    }
+}
+
+/// What must be stored of a service now, and its rows where they may change.
+fn merge_service(
+    change: &ServiceChange,
+    stored: &Stored,
+    rules: Option<&DrawRules>,
+) -> Result<(ServiceFacts, Option<ServiceRows>), StoreError> {
+    let service = change.service();
+    let before = stored.services.get(&service).copied().unwrap_or_default();
+    let users = change.merge_users(&stored.users);
+    let merged = change.merge_months(&users, before.totals, stored.months.of(service)?);
+    let rows = rules.and_then(|rules| {
+        let dirty_from = [before.dirty_from, merged.dirty_from].into_iter().flatten().min();
+        let now = StoredService { totals: merged.totals, rows: before.rows, dirty_from };
+        ServiceToDraw::of(service, &now, rules.today).map(|service| draw(&service, &merged.months, rules))
+    });
+    Ok((ServiceFacts::encode(&users, &merged)?, rows))
+}
+
+fn commit(changes: &[ServiceChange], merged: Vec<(ServiceFacts, Option<ServiceRows>)>) -> RollupCommit {
+    let patches = changes.iter().flat_map(|change| {
+        change.patches().map(|(partition, patches)| ((partition, change.service()), patches.clone()))
+    });
+    let patches = patches.collect::<BTreeMap<_, _>>();
+    let (facts, rows): (Vec<ServiceFacts>, Vec<Option<ServiceRows>>) = merged.into_iter().unzip();
+    let facts = facts.into_iter().filter(ServiceFacts::has_changed).collect();
+    RollupCommit { facts, patches, rows: rows.into_iter().flatten().collect() }
+}

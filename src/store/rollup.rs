@@ -1,0 +1,54 @@
+//! The commits of a rollup: facts and the rows that are drawn from them, and that a day is done.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::{Lease, Result, RowsWritten, ServiceFacts, ServiceRows, Store, directory, facts, rows};
+use crate::model::{Day, Instant};
+use crate::rollup::PatchEvent;
+
+/// What some services come to, ready to replace what they came to before.
+#[derive(Debug, Default)]
+pub struct RollupCommit {
+    /// Sorted by service.
+    pub facts: Vec<ServiceFacts>,
+    /// By partition and service.
+    pub patches: BTreeMap<(Day, Uuid), Vec<PatchEvent>>,
+    /// Sorted by service. A service whose facts have changed, but that has no rows here, waits to be drawn.
+    pub rows: Vec<ServiceRows>,
+}
+
+impl Store {
+    /// Replaces services' facts and rows, which reach `today`: all or none.
+    ///
+    /// # Errors
+    /// When the lease is lost or the database fails; then nothing of it is stored.
+    pub async fn commit_rollup(
+        &self,
+        lease: &Lease,
+        commit: &RollupCommit,
+        today: Day,
+        now: Instant,
+    ) -> Result<RowsWritten> {
+        let mut transaction = self.begin_leased(lease).await?;
+        facts::replace(&mut transaction, &commit.facts).await?;
+        directory::replace_patches(&mut transaction, &commit.patches).await?;
+        let written = rows::write(&mut transaction, &commit.rows, today, now).await?;
+        transaction.commit().await?;
+        Ok(written)
+    }
+
+    /// Notes that days are recomputed.
+    ///
+    /// # Errors
+    /// When the lease is lost or the database fails.
+    pub async fn clear_dirty(&self, lease: &Lease, days: impl IntoIterator<Item = Day>) -> Result<()> {
+        let mut transaction = self.begin_leased(lease).await?;
+        for day in days {
+            sqlx::query("DELETE FROM dirty_partitions WHERE day = $1").bind(day.0).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+}
