@@ -50,6 +50,7 @@ pub struct Ingest {
 #[derive(Clone, Debug)]
 pub struct Rollup {
     pub threads: usize,
+    pub rows_together: usize,
     pub settle_after: Duration,
 }
 
@@ -98,6 +99,7 @@ impl Config {
             },
             rollup: Rollup {
                 threads: parse(layers, "rollup.threads")?,
+                rows_together: check(layers, "rollup.rows_together", |text| within(text, 1..=1_000_000_000))?,
                 settle_after: check(layers, "rollup.settle_after", duration)?,
             },
             api: Api {

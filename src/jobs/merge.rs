@@ -15,8 +15,9 @@ use crate::store::{
     EncodedMonths, Lease, RollupCommit, ServiceFacts, ServiceRows, ServiceToDraw, StoreError, StoredService,
 };
 
-/// So many services go into one commit that they have about so many rows to be drawn, which bounds memory.
-const ROWS_TOGETHER: usize = 1 << 16;
+/// Services go into one commit until they have one row to be drawn for so many rows of the event log that are rolled up
+/// together: that bounds memory.
+const ROWS_FOR_A_DRAWN_ONE: usize = 32;
 
 /// What holds for all services of a rollup.
 #[derive(Clone, Copy)]
@@ -81,10 +82,11 @@ impl Merging<'_> {
     /// How many services are drawn together, at least one; they are drawn from these days on.
     pub fn count_to_draw(&self, from: impl Iterator<Item = Day>) -> usize {
         let mut rows = 0;
+        let together = self.installation.config.rollup.rows_together / ROWS_FOR_A_DRAWN_ONE;
         let fits = |from: &Day| {
             // Its days, and a month or two.
             rows += from.through(self.today).count() + 2;
-            rows <= ROWS_TOGETHER
+            rows <= together
         };
         from.take_while(fits).count().max(1)
     }

@@ -15,14 +15,12 @@ use crate::model::Day;
 use crate::rollup::{FoldRules, Folder, PartitionFacts, PartitionTask, Services};
 use crate::store::{DirtyPartition, Lease};
 
-/// Partitions are recomputed together until they hold so many rows. It is done with those before it goes on to others: that
-/// bounds what a kill costs, and into how many ranges a segment is cut.
-const ROWS_TOGETHER: u64 = 16_000_000;
-/// And so many at the most, for a thin backlog has many days.
+/// Partitions are recomputed together until they hold so many ranges of services, each of which has about
+/// `rollup.rows_together` rows in them. It is done with those before it goes on to others: that bounds what a kill costs, and
+/// how many pages are read twice because ranges meet in them.
+const RANGES_TOGETHER: u64 = 8;
+/// And so many partitions at the most, for a thin backlog has many days.
 const PARTITIONS_TOGETHER: usize = 512;
-/// The services of a range have so many rows in these partitions, about. Two ranges are in memory at once; more of them would
-/// read more pages twice, those in which ranges meet.
-const ROWS_OF_RANGE: usize = 2_000_000;
 /// Rows of a partition that lie in memory at once, over all threads.
 const ROWS_IN_MEMORY: usize = 1 << 20;
 
@@ -57,7 +55,8 @@ pub(super) async fn rollup_leased(
     let dirty = installation.store.dirty_partitions().await?;
     let mut rest = dirty.as_slice();
     while !rest.is_empty() {
-        let (next, after) = rest.split_at(next_partitions(rest));
+        let rows_together = RANGES_TOGETHER * installation.config.rollup.rows_together as u64;
+        let (next, after) = rest.split_at(next_partitions(rest, rows_together));
         rest = after;
         // Rows are drawn from the facts of all days.
         let is_last = rest.is_empty();
@@ -99,7 +98,8 @@ impl Rolling<'_> {
         }
         let tasks = Arc::new(tasks);
         let (dividing, these) = (folder.clone(), tasks.clone());
-        let ranges = self.installation.on_threads(move || dividing.divide(&these, ROWS_OF_RANGE)).await?;
+        let rows_each = self.installation.config.rollup.rows_together;
+        let ranges = self.installation.on_threads(move || dividing.divide(&these, rows_each)).await?;
         let mut ranges = ranges.into_iter();
         let mut folded = self.fold(folder, &tasks, ranges.next()).await?;
         while let Some(these) = folded.take() {
@@ -155,11 +155,11 @@ impl Rolling<'_> {
 }
 
 /// How many of these partitions are recomputed together.
-fn next_partitions(dirty: &[DirtyPartition]) -> usize {
+fn next_partitions(dirty: &[DirtyPartition], rows_together: u64) -> usize {
     let mut rows = 0;
     let fits = |partition: &&DirtyPartition| {
         rows += partition.rows;
-        rows == partition.rows || rows <= ROWS_TOGETHER
+        rows == partition.rows || rows <= rows_together
     };
     dirty.iter().take_while(fits).take(PARTITIONS_TOGETHER).count()
 }
@@ -183,12 +183,12 @@ mod tests {
         let days = |dirty: &[u64]| {
             let dirty =
                 (0..).map(Day).zip(dirty).map(|(day, rows)| DirtyPartition { day, rows: *rows, services: None });
-            next_partitions(&dirty.collect::<Vec<DirtyPartition>>())
+            next_partitions(&dirty.collect::<Vec<DirtyPartition>>(), 1_000)
         };
         assert_eq!(days(&[]), 0);
         assert_eq!(days(&[0, 1, 2]), 3);
-        assert_eq!(days(&[ROWS_TOGETHER * 3, 1]), 1);
-        assert_eq!(days(&[1, ROWS_TOGETHER, 1]), 1);
+        assert_eq!(days(&[3_000, 1]), 1);
+        assert_eq!(days(&[1, 1_000, 1]), 1);
         assert_eq!(days(&[1; 600]), PARTITIONS_TOGETHER);
     }
 }

@@ -24,6 +24,7 @@ fn config() -> Config {
 struct Delivery {
     zone: Tz,
     threads: &'static str,
+    rows_together: &'static str,
     /// Runs, each of files, each of lines by their numbers; every line comes at least once, some come several times.
     runs: Vec<Vec<Vec<usize>>>,
 }
@@ -32,8 +33,10 @@ fn deliveries(lines: usize) -> impl Strategy<Value = Delivery> {
     let zones = prop::sample::select(vec![Tz::UTC, Tz::America__New_York, Tz::Asia__Kolkata]);
     let copies = prop::collection::vec(0..lines.max(1), 0..10);
     let cuts = prop::collection::vec(any::<prop::sample::Index>(), 0..4);
-    (zones, prop::sample::select(vec!["1", "2", "8"]), copies, cuts, any::<bool>()).prop_flat_map(
-        move |(zone, threads, copies, cuts, one_run)| {
+    let threads = prop::sample::select(vec!["1", "2", "8"]);
+    let rows_together = prop::sample::select(vec!["1", "20", "2000000"]);
+    (zones, threads, rows_together, copies, cuts, any::<bool>()).prop_flat_map(
+        move |(zone, threads, rows_together, copies, cuts, one_run)| {
             let all: Vec<usize> = (0..lines).chain(copies.into_iter().filter(move |_| lines > 0)).collect();
             Just(all).prop_shuffle().prop_map(move |order| {
                 let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(order.len() + 1)).collect();
@@ -42,7 +45,7 @@ fn deliveries(lines: usize) -> impl Strategy<Value = Delivery> {
                 let files: Vec<Vec<usize>> =
                     bounds.windows(2).map(|bound| order[bound[0]..bound[1]].to_vec()).collect();
                 let runs = if one_run { vec![files] } else { files.into_iter().map(|file| vec![file]).collect() };
-                Delivery { zone, threads, runs }
+                Delivery { zone, threads, rows_together, runs }
             })
         },
     )
@@ -62,7 +65,11 @@ fn file(lines: &[String], numbers: &[usize]) -> Vec<u8> {
 /// What the engine makes of the delivered lines: daily and monthly rows, and the ledger.
 fn engine(runtime: &Runtime, lines: &[String], delivery: &Delivery) -> (String, String, Ledger) {
     runtime.block_on(async {
-        let settings = [("reporting.timezone", delivery.zone.name()), ("rollup.threads", delivery.threads)];
+        let settings = [
+            ("reporting.timezone", delivery.zone.name()),
+            ("rollup.threads", delivery.threads),
+            ("rollup.rows_together", delivery.rows_together),
+        ];
         let engine = Engine::new(random_events::NOW, &settings).await;
         for run in &delivery.runs {
             engine.ingest(&run.iter().map(|numbers| file(lines, numbers)).collect::<Vec<_>>()).await;

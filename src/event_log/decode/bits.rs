@@ -143,7 +143,7 @@ pub(super) fn deltas(bytes: &[u8], expected: usize, values: &mut Vec<i64>) -> Re
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::super::encode::bits::{push_deltas, push_hybrid};
+    use super::super::super::encode::bits::{push_bits, push_deltas, push_hybrid};
     use super::*;
 
     proptest! {
@@ -154,6 +154,17 @@ mod tests {
             push_hybrid(&mut bytes, &values, 17);
             let mut read = Vec::new();
             hybrid(&bytes, 17, values.len(), |value, times| read.extend(std::iter::repeat_n(value, times))).unwrap();
+            prop_assert_eq!(read, values);
+        }
+
+        #[test]
+        fn bits_come_back(runs in prop::collection::vec((any::<bool>(), 1_usize..90), 0..40)) {
+            let values: Vec<u32> = runs.iter().flat_map(|(value, times)| std::iter::repeat_n((*value).into(), *times)).collect();
+            let byte = |values: &[u32]| (0..).zip(values).fold(0, |byte, (bit, value)| byte | u8::from(*value == 1) << bit);
+            let mut bytes = Vec::new();
+            push_bits(&mut bytes, &values.chunks(8).map(byte).collect::<Vec<u8>>(), values.len());
+            let mut read = Vec::new();
+            hybrid(&bytes, 1, values.len(), |value, times| read.extend(std::iter::repeat_n(value, times))).unwrap();
             prop_assert_eq!(read, values);
         }
 

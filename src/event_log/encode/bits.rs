@@ -62,6 +62,33 @@ pub(in crate::event_log) fn push_hybrid<T: Copy + Eq + Into<u64>>(out: &mut Vec<
     push_packed(out, &values[packed_from..], width);
 }
 
+/// Levels of 0 and 1, eight to the byte, of so many rows: long runs of one value as its count, everything else as it is.
+pub(in crate::event_log) fn push_bits(out: &mut Vec<u8>, bits: &[u8], rows: usize) {
+    /// A shorter run costs more than the header of what follows it.
+    const BYTES_OF_RUN: usize = 4;
+    let (mut packed_from, mut at) = (0, 0);
+    let push_packed = |out: &mut Vec<u8>, bytes: &[u8]| {
+        if !bytes.is_empty() {
+            push_varint(out, (bytes.len() as u64) << 1 | 1);
+            out.extend_from_slice(bytes);
+        }
+    };
+    while at < bits.len() {
+        let run = match bits[at] {
+            value @ (0 | u8::MAX) => bits[at..].iter().take_while(|byte| **byte == value).count(),
+            _ => 1,
+        };
+        // What the last byte has beyond the rows is 0, too.
+        if run >= BYTES_OF_RUN {
+            push_packed(out, &bits[packed_from..at]);
+            push_run(out, bits[at] & 1, (run * 8).min(rows - at * 8), 1);
+            packed_from = at + run;
+        }
+        at += run;
+    }
+    push_packed(out, &bits[packed_from..]);
+}
+
 /// A run of one value.
 fn push_run<T: Into<u64>>(out: &mut Vec<u8>, value: T, count: usize, width: u32) {
     push_varint(out, (count as u64) << 1);

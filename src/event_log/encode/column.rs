@@ -67,6 +67,7 @@ pub(in crate::event_log) struct DictionaryColumn {
     entries: Vec<u8>,
     known: HashMap<Box<[u8]>, u32, FixedState>,
     last: u32,
+    last_value: Vec<u8>,
     /// The least and greatest GUID of the page.
     bounds: Option<Bounds>,
     kind: Entries,
@@ -87,6 +88,7 @@ impl DictionaryColumn {
             entries: Vec::new(),
             known: HashMap::default(),
             last: 0,
+            last_value: Vec::new(),
             bounds: None,
             kind,
         }
@@ -97,12 +99,16 @@ impl DictionaryColumn {
     }
 
     pub fn push(&mut self, value: &[u8]) {
-        let index = match self.known.get(value) {
-            Some(index) => *index,
-            None => self.add(value),
-        };
-        self.last = index;
-        self.indices.push(index);
+        // Neighbours are often alike.
+        if self.known.is_empty() || value != self.last_value.as_slice() {
+            self.last = match self.known.get(value) {
+                Some(index) => *index,
+                None => self.add(value),
+            };
+            self.last_value.clear();
+            self.last_value.extend_from_slice(value);
+        }
+        self.indices.push(self.last);
     }
 
     /// Pushes the value that was pushed last.

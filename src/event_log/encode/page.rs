@@ -12,15 +12,16 @@ use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 use zstd::bulk::Compressor;
 
-use super::bits::{push_hybrid, width_of};
+use super::bits::{push_bits, push_hybrid, width_of};
 
-/// Definition and repetition levels of the page that is being filled: which rows have a value, and where lists begin.
-/// Rows without a value are made up for when one with a value comes, and at the page's end.
+/// Which rows of the page that is being filled have a value, a bit each; and where they are lists, definition and repetition
+/// levels. Rows without a list are made up for when one with a list comes, and at the page's end.
 #[derive(Default)]
 pub(in crate::event_log) struct Levels {
+    present: Vec<u8>,
     definition: Vec<u8>,
     repetition: Vec<u8>,
-    /// Rows of the page that are told of.
+    /// Rows of the page whose lists are told of.
     rows: usize,
 }
 
@@ -32,10 +33,12 @@ impl Levels {
     }
 
     /// Row `row` has a value.
+    #[inline]
     pub fn value(&mut self, row: usize) {
-        self.skip_to(row);
-        self.definition.push(1);
-        self.rows += 1;
+        if self.present.len() <= row / 8 {
+            self.present.resize(row / 8 + 1, 0);
+        }
+        self.present[row / 8] |= 1 << (row % 8);
     }
 
     /// Row `row` has a list of so many items.
@@ -55,23 +58,42 @@ pub(in crate::event_log) struct Packer {
     /// The page that is being made.
     content: Vec<u8>,
     compressed: Vec<u8>,
+    /// Pages without values, before and after compression: there are few different ones, and many of each.
+    empty: Vec<(Vec<u8>, Bytes)>,
 }
+
+/// A page of no more bytes says little more than that no row has a value.
+const EMPTY_BYTES: usize = 24;
+/// So many of them are remembered.
+const EMPTY_PAGES: usize = 8;
 
 impl Packer {
     pub fn new() -> Result<Self> {
-        Ok(Self { compressor: Compressor::new(super::ZSTD_LEVEL)?, content: Vec::new(), compressed: Vec::new() })
+        let compressor = Compressor::new(super::ZSTD_LEVEL)?;
+        Ok(Self { compressor, content: Vec::new(), compressed: Vec::new(), empty: Vec::new() })
     }
 
     fn pack(&mut self, is_compressed: bool) -> Result<Bytes> {
         if !is_compressed {
-            return Ok(Bytes::copy_from_slice(&self.content));
+            let next = Vec::with_capacity(self.content.len());
+            return Ok(std::mem::replace(&mut self.content, next).into());
+        }
+        if let Some((_, packed)) = self.empty.iter().find(|(content, _)| *content == self.content) {
+            return Ok(packed.clone());
         }
         self.compressed.clear();
         self.compressed.reserve(zstd::zstd_safe::compress_bound(self.content.len()));
         self.compressor.compress_to_buffer(&self.content, &mut self.compressed)?;
-        Ok(Bytes::copy_from_slice(&self.compressed))
+        let packed = Bytes::copy_from_slice(&self.compressed);
+        if self.content.len() <= EMPTY_BYTES && self.empty.len() < EMPTY_PAGES {
+            self.empty.push((self.content.clone(), packed.clone()));
+        }
+        Ok(packed)
     }
 }
+
+/// What a page's header takes, about.
+const LIKELY_HEADER_BYTES: usize = 32;
 
 /// The first and last of a page's values, in the order of their bytes as Parquet compares them.
 pub(super) type Bounds = (Vec<u8>, Vec<u8>);
@@ -128,12 +150,17 @@ impl Pages {
             push_values(content);
             return rows;
         }
+        if self.descriptor.max_rep_level() == 0 {
+            levels.present.resize(rows.div_ceil(8), 0);
+            push_sized(content, |content| push_bits(content, &levels.present, rows));
+            levels.present.clear();
+            push_values(content);
+            return rows;
+        }
         levels.skip_to(rows);
         let values = levels.definition.len();
-        if self.descriptor.max_rep_level() > 0 {
-            levels.repetition.resize(values, 0);
-            push_sized(content, |content| push_hybrid(content, &levels.repetition, 1));
-        }
+        levels.repetition.resize(values, 0);
+        push_sized(content, |content| push_hybrid(content, &levels.repetition, 1));
         push_sized(content, |content| push_hybrid(content, &levels.definition, width_of(greatest)));
         levels.definition.clear();
         levels.repetition.clear();
@@ -148,7 +175,9 @@ impl Pages {
         dictionary: Option<(Vec<u8>, usize)>,
         packer: &mut Packer,
     ) -> Result<(Bytes, ColumnCloseResult)> {
-        let mut sink = TrackedWrite::new(Vec::new());
+        let likely = self.done.iter().map(|done| done.page.data().len() + LIKELY_HEADER_BYTES).sum::<usize>()
+            + dictionary.as_ref().map_or(0, |(entries, _)| entries.len());
+        let mut sink = TrackedWrite::new(Vec::with_capacity(likely));
         let mut uncompressed = 0;
         let mut writer = SerializedPageWriter::new(&mut sink);
         let mut encoding_stats = Vec::new();
