@@ -298,3 +298,86 @@ impl Batch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::ingest::source::FileSource;
+    use crate::model::Instant;
+    use crate::store::InputKind;
+
+    fn lines(count: usize) -> String {
+        let line = |number| {
+            format!(
+                r#"{{"specversion":"1.0","id":"{number}","source":"/s","type":"feature.used","subject":"3f2b8c1e7d544f0a9a550d6f1f8f7a10","time":"2026-03-02T01:00:00Z","data":{{"feature":"SecureForms"}}}}"#
+            ) + "\n"
+        };
+        (0..count).map(line).collect()
+    }
+
+    /// Reads so many files, one a commit, on so many threads, where the commit with this number fails. Gives what was
+    /// committed, and how it ended.
+    fn run(files: i64, threads: usize, failing: i64) -> (Vec<i64>, Result<Summary, IngestError>) {
+        let home = tempfile::tempdir().unwrap();
+        let log = EventLogDir::open(home.path()).unwrap();
+        let reading = |id: i64| {
+            let path = home.path().join(id.to_string());
+            std::fs::write(&path, lines(20)).unwrap();
+            let source = Source::File(FileSource::find(&path, InputKind::File).unwrap());
+            let input = Input {
+                id,
+                name: source.name(),
+                kind: InputKind::File,
+                state: InputState::Reading,
+                signature: String::new(),
+                next_offset: 0,
+                next_line: 1,
+                lines: 0,
+                accepted: 0,
+                rejected: 0,
+            };
+            Reading { source, input }
+        };
+        let readings: Vec<Reading> = (0..files).map(reading).collect();
+        let decoder = Decoder::new(HashMap::new(), Instant::from_nanos(0), Instant::from_nanos(i64::MAX));
+        let rules = IngestRules { decoder, max_line_bytes: 1 << 20, events_per_commit: 1 };
+        let committed = Mutex::new(Vec::new());
+        let commit = |commit: LogCommit| {
+            let id = commit.inputs.last().unwrap().id;
+            if id == failing {
+                return Err(StoreError::LeaseLost { ours: 1, found: 2 });
+            }
+            committed.lock().unwrap().push(id);
+            Ok(())
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let ended = pool.install(|| {
+            Pipeline {
+                rules: &rules,
+                log: &log,
+                commit: &commit,
+                progress: &|_| {},
+                interrupted: &AtomicBool::new(false),
+                spare: &Mutex::default(),
+            }
+            .run(&readings)
+        });
+        (committed.into_inner().unwrap(), ended)
+    }
+
+    #[test]
+    fn batches_are_committed_in_order_and_none_behind_one_that_failed() {
+        for threads in [1, 2, 4] {
+            let (committed, ended) = run(30, threads, 100);
+            // That a file is done is told by the commit behind its lines.
+            assert_eq!(committed, (0..30).chain([29]).collect::<Vec<i64>>());
+            ended.unwrap();
+
+            let (committed, ended) = run(30, threads, 11);
+            assert_eq!(committed, (0..11).collect::<Vec<i64>>());
+            assert!(matches!(ended, Err(IngestError::Store(StoreError::LeaseLost { .. }))), "{ended:?}");
+        }
+    }
+}
