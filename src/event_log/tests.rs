@@ -117,7 +117,8 @@ fn read(dir: EventLogDir, segments: &[Segment]) -> Vec<String> {
     for segment in segments {
         let open = reader.open(segment).unwrap();
         for partition in &segment.partitions {
-            let rows: Vec<u64> = (partition.first_row..partition.first_row + partition.rows).collect();
+            let first = usize::try_from(partition.first_row).unwrap();
+            let rows: Vec<usize> = (first..first + usize::try_from(partition.rows).unwrap()).collect();
             let mut folded = Vec::new();
             open.read_rows::<EventLogError>(&rows, |batch| {
                 for event in EventRows::new(batch).iter() {
@@ -127,7 +128,6 @@ fn read(dir: EventLogDir, segments: &[Segment]) -> Vec<String> {
                 Ok(())
             })
             .unwrap();
-            let first = usize::try_from(partition.first_row).unwrap();
             assert_eq!(of_blocks(&open, first..first + rows.len()), folded);
             let third = rows.len() / 3;
             assert_eq!(of_blocks(&open, first + third..first + rows.len() - third), folded[third..rows.len() - third]);
@@ -281,7 +281,7 @@ fn no_flipped_bit_is_served_as_truth() {
     let as_read = || -> Result<Vec<String>, EventLogError> {
         let open = SegmentReader::new(dir.clone()).open(&segments[0])?;
         let mut events = Vec::new();
-        open.read_rows::<EventLogError>(&(0..2_500).collect::<Vec<u64>>(), |batch| {
+        open.read_rows::<EventLogError>(&(0..2_500).collect::<Vec<usize>>(), |batch| {
             events.extend(EventRows::new(batch).iter().map(|event| spelt(&event)));
             Ok(())
         })?;

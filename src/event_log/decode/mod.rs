@@ -3,6 +3,7 @@
 
 mod bits;
 mod block;
+mod contents;
 mod page;
 
 use std::ops::Range;
