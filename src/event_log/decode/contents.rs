@@ -138,14 +138,12 @@ impl Column {
             }),
             (Type::BYTE_ARRAY, None) => values.texts(|text| cells.push(text.as_bytes())),
             (Type::FIXED_LEN_BYTE_ARRAY, None) => {
-                values.guids()?.iter().for_each(|guid| cells.push(guid));
+                cells.extend(values.guids()?.iter().copied());
                 Ok(())
             }
             (Type::INT64, None) => {
                 values.integers(integers)?;
-                for integer in integers {
-                    cells.push(&integer.to_le_bytes());
-                }
+                cells.extend(integers.iter().map(|integer| integer.to_le_bytes()));
                 Ok(())
             }
             (Type::BOOLEAN, None) => values.flags(|flag| cells.push(&[flag.into()])),
@@ -170,6 +168,13 @@ impl Cells {
     fn push(&mut self, value: &[u8]) {
         self.bytes.extend_from_slice(value);
         self.ends.push(self.bytes.len());
+    }
+
+    /// Pushes values of one width.
+    fn extend<const WIDTH: usize>(&mut self, values: impl ExactSizeIterator<Item = [u8; WIDTH]>) {
+        let start = self.bytes.len();
+        self.ends.extend((1..=values.len()).map(|count| start + count * WIDTH));
+        values.for_each(|value| self.bytes.extend_from_slice(&value));
     }
 
     #[inline]
@@ -228,6 +233,7 @@ impl Buffers {
 }
 
 /// A length in a form that no other length's begins with: nearly always one byte.
+#[inline]
 fn push_length(bytes: &mut Vec<u8>, length: usize) {
     if let Some(length) = u8::try_from(length).ok().filter(|length| *length < u8::MAX) {
         bytes.push(length);
