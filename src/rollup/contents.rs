@@ -45,7 +45,7 @@ fn of_each_slice(
     mut read: impl FnMut(usize, &[u32], &[usize]) -> Result<(), EventLogError>,
 ) -> Result<(), EventLogError> {
     let row = |number: &u32| &rows.all[*number as usize];
-    // Rows were loaded by slice and position.
+    // Rows are numbered as they were loaded: by slice and position.
     let mut in_place = wanted.to_vec();
     in_place.sort_unstable();
     let mut positions = Vec::new();

@@ -41,7 +41,8 @@ impl OpenSegment {
                     }
                 }
             }
-            Ok(())
+            // A row that was passed over would be taken for a copy.
+            if wanted.is_empty() { Ok(()) } else { Err(Corrupt("rows beyond the end were asked for").into()) }
         })
     }
 }
@@ -109,7 +110,7 @@ impl Column {
         if self.descriptor.max_rep_level() > 0 {
             lists.clear();
             let items = page.lists(rows, levels, |row, is_item| match lists.last_mut() {
-                Some((last, items)) if *last == row => *items += 1,
+                Some((last, items)) if *last == row => *items += usize::from(is_item),
                 _ => lists.push((row, usize::from(is_item))),
             })?;
             self.push(items, integers)?;
@@ -228,7 +229,7 @@ impl Buffers {
                 take(&self.content);
             }
         }
-        Ok(())
+        if wanted.peek().is_none() { Ok(()) } else { Err(Corrupt("rows were asked for out of order").into()) }
     }
 }
 
