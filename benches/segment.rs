@@ -1,5 +1,6 @@
 //! The event log and what is folded from it: writing segments, reading the columns that rollup looks at beside the parquet
-//! crate's reader, folding a whole day beside one service of it, and the identity's hash beside BLAKE3.
+//! crate's reader, contents as bytes beside events made of them, folding a whole day beside one service of it and beside the
+//! day delivered twice, and the identity's hash beside BLAKE3.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -8,10 +9,12 @@ use chrono::NaiveDate;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use usage_rollup::event_log::{Block, BlockReader, EventLogDir, PackedEvents, Segment, SegmentReader, SegmentWriter};
+use usage_rollup::event_log::{
+    Block, BlockReader, EventLogDir, EventLogError, EventRows, PackedEvents, Segment, SegmentReader, SegmentWriter,
+};
 use usage_rollup::generate::{self, Plan};
 use usage_rollup::ingest::decode::Decoder;
-use usage_rollup::model::{IdentityHash, Instant, SourceHash, Zone};
+use usage_rollup::model::{IdentityHash, Instant, SourceHash, Zone, content};
 use usage_rollup::rollup::{ALL_SERVICES, FoldRules, Folder, PartitionTask};
 use uuid::Uuid;
 
@@ -40,6 +43,8 @@ struct Log {
     packs: Vec<PackedEvents>,
     /// That with the most rows, all of one day.
     largest: Segment,
+    /// The same rows, delivered again.
+    again: Segment,
 }
 
 /// Two days of 100,000 events each.
@@ -56,10 +61,13 @@ fn log() -> Log {
     let home = tempfile::tempdir().expect("a temporary directory");
     let dir = EventLogDir::open(home.path()).expect("a writable directory");
     let packs = vec![pack];
-    let segments = SegmentWriter::new(dir.clone(), 1).write(&packs).expect("a writable directory");
-    let largest =
-        segments.into_iter().filter(|segment| segment.partitions.len() == 1).max_by_key(|segment| segment.rows);
-    Log { _home: home, dir, packs, largest: largest.expect("a day with many rows has a segment of its own") }
+    let writer = SegmentWriter::new(dir.clone(), 1);
+    let [largest, again] = [(); 2].map(|()| {
+        let segments = writer.write(&packs).expect("a writable directory").into_iter();
+        let largest = segments.filter(|segment| segment.partitions.len() == 1).max_by_key(|segment| segment.rows);
+        largest.expect("a day with many rows has a segment of its own")
+    });
+    Log { _home: home, dir, packs, largest, again }
 }
 
 fn write(criterion: &mut Criterion, log: &Log) {
@@ -106,6 +114,29 @@ fn read(criterion: &mut Criterion, log: &Log) {
     group.finish();
 }
 
+fn contents(criterion: &mut Criterion, log: &Log) {
+    let mut group = criterion.benchmark_group("contents of a day, hashed");
+    group.throughput(Throughput::Elements(log.largest.rows)).sample_size(20);
+    let segment = SegmentReader::new(log.dir.clone()).open(&log.largest).expect("a whole segment");
+    let rows: Vec<usize> = (0..usize::try_from(log.largest.rows).expect("rows in memory")).collect();
+    group.bench_function("bytes", |bencher| {
+        bencher
+            .iter(|| segment.contents(&rows, |content| _ = black_box(blake3::hash(content))).expect("a whole segment"));
+    });
+    group.bench_function("canonical text of events", |bencher| {
+        bencher.iter(|| {
+            let of_batch = segment.read_rows::<EventLogError>(&rows, |batch| {
+                for event in EventRows::new(batch).iter() {
+                    black_box(blake3::hash(content(event.event_type, &event.data).as_bytes()));
+                }
+                Ok(())
+            });
+            of_batch.expect("a whole segment");
+        });
+    });
+    group.finish();
+}
+
 fn fold(criterion: &mut Criterion, log: &Log) {
     let rules = FoldRules { zone: Zone::UTC, identity_window: i64::MAX, rows_per_pass: 1 << 20 };
     let partition = &log.largest.partitions[0];
@@ -117,13 +148,14 @@ fn fold(criterion: &mut Criterion, log: &Log) {
     let folder = Folder::new(SegmentReader::new(log.dir.clone()), rules);
     let mut group = criterion.benchmark_group("fold");
     group.sample_size(20);
-    for (name, services) in [("a whole day", None), ("one service of it", Some(vec![service]))] {
-        let task = PartitionTask {
-            day: partition.day,
-            slices: vec![(log.largest.clone(), partition.clone())],
-            voids: Vec::new(),
-            services,
-        };
+    let (once, twice) = (vec![&log.largest], vec![&log.largest, &log.again]);
+    for (name, segments, services) in [
+        ("a whole day", &once, None),
+        ("one service of it", &once, Some(vec![service])),
+        ("a whole day that was delivered twice", &twice, None),
+    ] {
+        let slices = segments.iter().map(|segment| ((*segment).clone(), segment.partitions[0].clone())).collect();
+        let task = PartitionTask { day: partition.day, slices, voids: Vec::new(), services };
         group.bench_with_input(BenchmarkId::from_parameter(name), &task, |bencher, task| {
             bencher.iter(|| folder.fold(task, &ALL_SERVICES).expect("a whole segment"));
         });
@@ -144,6 +176,7 @@ fn all(criterion: &mut Criterion) {
     let log = log();
     write(criterion, &log);
     read(criterion, &log);
+    contents(criterion, &log);
     fold(criterion, &log);
     digest(criterion);
 }

@@ -93,13 +93,13 @@ impl OpenSegment {
     /// When the segment can't be decoded, or what `take` returns.
     pub fn read_rows<E: From<EventLogError>>(
         &self,
-        rows: &[u64],
+        rows: &[usize],
         mut take: impl FnMut(&RecordBatch) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut next = 0;
         let mut selectors = Vec::with_capacity(rows.len() * 2);
         for row in rows {
-            selectors.push(RowSelector::skip(index(row - next)));
+            selectors.push(RowSelector::skip(row - next));
             selectors.push(RowSelector::select(1));
             next = row + 1;
         }
@@ -176,8 +176,4 @@ impl OpenSegment {
 /// What the footer says of rows; the file's hash was checked.
 fn count(rows: i64) -> usize {
     usize::try_from(rows).unwrap_or(0)
-}
-
-fn index(row: u64) -> usize {
-    usize::try_from(row).expect("a segment's rows are counted in memory")
 }

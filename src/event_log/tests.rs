@@ -1,6 +1,7 @@
 //! What is written is what is read: by the parquet crate's reader, which knows nothing of how pages were filled.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
 
 use parquet::file::metadata::ParquetMetaDataReader;
@@ -11,7 +12,7 @@ use super::{
     Block, BlockReader, EventLogDir, EventLogError, EventRows, Id, OpenSegment, PackedEvents, Segment, SegmentReader,
     SegmentWriter,
 };
-use crate::model::{Attachment, Event, EventData, EventType, Feature, GroupType, Instant, content};
+use crate::model::{Attachment, Event, EventData, EventType, Feature, GroupType, Instant, Patch, VoidTarget, content};
 
 fn guid() -> impl Strategy<Value = Uuid> {
     prop_oneof![(0..5_u128).prop_map(Uuid::from_u128), any::<u128>().prop_map(Uuid::from_u128)]
@@ -24,6 +25,10 @@ fn count() -> impl Strategy<Value = u64> {
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof!["[a-c]{0,2}", ".{0,40}"]
+}
+
+fn maybe_text() -> impl Strategy<Value = Option<Cow<'static, str>>> {
+    prop::option::of(text().prop_map(Cow::Owned))
 }
 
 fn data(event_type: EventType) -> BoxedStrategy<EventData<'static>> {
@@ -53,23 +58,65 @@ fn data(event_type: EventType) -> BoxedStrategy<EventData<'static>> {
                 ..EventData::default()
             })
             .boxed(),
-        EventType::UserInvited => (guid(), any::<bool>(), prop::option::of(text()), prop::option::of(text()))
-            .prop_map(|(guid, is_guest, group_name, email_address)| EventData {
+        EventType::UserInvited => (guid(), any::<bool>(), [maybe_text(), maybe_text()], prop::option::of(guid()))
+            .prop_map(|(guid, is_guest, [group_name, email_address], invited_by_user_guid)| EventData {
                 user_guid: Some(guid),
                 group_type: Some(if is_guest { GroupType::Guest } else { GroupType::Professional }),
-                group_name: group_name.map(Cow::Owned),
-                email_address: email_address.map(Cow::Owned),
+                group_name,
+                email_address,
+                invited_by_user_guid,
                 ..EventData::default()
             })
             .boxed(),
-        _ => (guid(), prop::option::of(any::<bool>()))
-            .prop_map(|(guid, is_alias)| EventData { user_guid: Some(guid), is_alias, ..EventData::default() })
+        EventType::AttachmentPurged => (guid(), count())
+            .prop_map(|(guid, size_bytes)| EventData {
+                attachment_guid: Some(guid),
+                size_bytes: Some(size_bytes),
+                ..EventData::default()
+            })
+            .boxed(),
+        EventType::UserLoggedIn => (guid(), maybe_text())
+            .prop_map(|(guid, toolbar_version)| EventData {
+                user_guid: Some(guid),
+                toolbar_version,
+                ..EventData::default()
+            })
+            .boxed(),
+        EventType::ServiceUpdated => prop::option::of(prop::option::of(text()))
+            .prop_map(|name| {
+                let members = name.into_iter().map(|name| ("name".to_owned(), name.into()));
+                EventData { patch: Some(Patch::from_members(&members.collect())), ..EventData::default() }
+            })
+            .boxed(),
+        EventType::EventVoided => ("/[a-c]", text(), prop_oneof![any::<i64>(), 0..9_i64])
+            .prop_map(|(source, id, nanos)| EventData {
+                voided: Some(VoidTarget { source: source.into(), id: id.into(), time: Instant::from_nanos(nanos) }),
+                ..EventData::default()
+            })
+            .boxed(),
+        _ => (guid(), prop::option::of(any::<bool>()), maybe_text(), maybe_text())
+            .prop_map(|(guid, is_alias, first_name, last_name)| EventData {
+                user_guid: Some(guid),
+                is_alias,
+                first_name,
+                last_name,
+                ..EventData::default()
+            })
             .boxed(),
     }
 }
 
 fn event() -> impl Strategy<Value = Event<'static>> {
-    let types = [EventType::MessageSent, EventType::FeatureUsed, EventType::UserInvited, EventType::UserUpdated];
+    let types = [
+        EventType::MessageSent,
+        EventType::AttachmentPurged,
+        EventType::FeatureUsed,
+        EventType::UserInvited,
+        EventType::UserLoggedIn,
+        EventType::UserUpdated,
+        EventType::ServiceUpdated,
+        EventType::EventVoided,
+    ];
     let id = prop_oneof![
         guid().prop_map(|guid| guid.hyphenated().to_string()),
         guid().prop_map(|guid| guid.hyphenated().to_string().to_uppercase()),
@@ -113,27 +160,54 @@ fn written(events: &[Event<'_>]) -> (tempfile::TempDir, EventLogDir, Vec<Segment
 
 fn read(dir: EventLogDir, segments: &[Segment]) -> Vec<String> {
     let reader = SegmentReader::new(dir);
-    let mut spelt_events = Vec::new();
+    let (mut spelt_events, mut contents) = (Vec::new(), Vec::new());
     for segment in segments {
         let open = reader.open(segment).unwrap();
         for partition in &segment.partitions {
-            let rows: Vec<u64> = (partition.first_row..partition.first_row + partition.rows).collect();
-            let mut folded = Vec::new();
+            let first = usize::try_from(partition.first_row).unwrap();
+            let rows: Vec<usize> = (first..first + usize::try_from(partition.rows).unwrap()).collect();
+            let (mut folded, mut texts) = (Vec::new(), Vec::new());
             open.read_rows::<EventLogError>(&rows, |batch| {
                 for event in EventRows::new(batch).iter() {
                     spelt_events.push(spelt(&event));
                     folded.push(as_rollup_sees_it(&event));
+                    texts.push(content(event.event_type, &event.data));
                 }
                 Ok(())
             })
             .unwrap();
-            let first = usize::try_from(partition.first_row).unwrap();
             assert_eq!(of_blocks(&open, first..first + rows.len()), folded);
             let third = rows.len() / 3;
             assert_eq!(of_blocks(&open, first + third..first + rows.len() - third), folded[third..rows.len() - third]);
+            contents.extend(contents_of(&open, &rows).into_iter().zip(texts));
         }
     }
+    assert_one_to_one(&contents);
     spelt_events
+}
+
+/// The contents of these rows, which are the same when fewer rows are asked for, with whole pages and row groups between them.
+fn contents_of(segment: &OpenSegment, rows: &[usize]) -> Vec<Vec<u8>> {
+    let of = |rows: &[usize]| {
+        let mut contents = Vec::new();
+        segment.contents(rows, |content| contents.push(content.to_vec())).unwrap();
+        contents
+    };
+    let all = of(rows);
+    for step in [3, 5_000, 140_000] {
+        let some: Vec<usize> = rows.iter().copied().skip(step / 2).step_by(step).collect();
+        assert!(of(&some).iter().eq(all.iter().skip(step / 2).step_by(step)));
+    }
+    all
+}
+
+/// Bytes are the same exactly where texts are.
+fn assert_one_to_one(contents: &[(Vec<u8>, String)]) {
+    let by_bytes: HashMap<&[u8], &str> = contents.iter().map(|(bytes, text)| (&bytes[..], &text[..])).collect();
+    let by_text: HashMap<&str, &[u8]> = contents.iter().map(|(bytes, text)| (&text[..], &bytes[..])).collect();
+    for (bytes, text) in contents {
+        assert_eq!((by_bytes[&bytes[..]], by_text[&text[..]]), (&text[..], &bytes[..]));
+    }
 }
 
 /// What rollup looks at of an event, as text.
@@ -281,13 +355,14 @@ fn no_flipped_bit_is_served_as_truth() {
     let as_read = || -> Result<Vec<String>, EventLogError> {
         let open = SegmentReader::new(dir.clone()).open(&segments[0])?;
         let mut events = Vec::new();
-        open.read_rows::<EventLogError>(&(0..2_500).collect::<Vec<u64>>(), |batch| {
+        open.read_rows::<EventLogError>(&(0..2_500).collect::<Vec<usize>>(), |batch| {
             events.extend(EventRows::new(batch).iter().map(|event| spelt(&event)));
             Ok(())
         })?;
         let (mut sources, mut block) = (Vec::new(), Block::default());
         let mut reader = BlockReader::new(&open, 0..2_500);
         while reader.next(&mut sources, &mut block)? {}
+        open.contents(&(0..2_500).collect::<Vec<usize>>(), |_| ())?;
         Ok(events)
     };
     let expected = as_read().unwrap();

@@ -2,39 +2,57 @@
 
 use std::collections::HashMap;
 
-use super::partition::{Row, Slice};
+use super::partition::{Rows, Slice};
 use crate::event_log::{EventLogError, EventRows};
 use crate::model::content;
 
-/// Where a row stands: slice and row of its segment.
-type Place = (u32, u32);
+/// What stands for a row's content: BLAKE3, for an event that is taken for the copy of another one is not paid.
+pub(super) type Fingerprint = [u8; 32];
 
-/// What `of` makes of the content of each of these rows.
-pub(super) struct Contents<T>(HashMap<Place, T>);
+/// The fingerprints of these rows, by row number; nothing stands in the places of all others.
+pub(super) fn fingerprints(rows: &Rows, slices: &[Slice], wanted: &[u32]) -> Result<Vec<Fingerprint>, EventLogError> {
+    let mut fingerprints = vec![Fingerprint::default(); rows.all.len()];
+    of_each_slice(rows, wanted, |slice, of_slice, positions| {
+        let mut next = of_slice.iter();
+        slices[slice].segment.contents(positions, |content| {
+            if let Some(row) = next.next() {
+                fingerprints[*row as usize] = blake3::hash(content).into();
+            }
+        })
+    })?;
+    Ok(fingerprints)
+}
 
-impl<T> Contents<T> {
-    pub fn read<'r>(
-        slices: &[Slice],
-        rows: impl Iterator<Item = &'r Row>,
-        of: impl Fn(String) -> T,
-    ) -> Result<Self, EventLogError> {
-        let mut places: Vec<Place> = rows.map(|row| (row.slice, row.position)).collect();
-        places.sort_unstable();
-        let mut contents = HashMap::with_capacity(places.len());
-        for slice in places.chunk_by(|a, b| a.0 == b.0) {
-            let numbers: Vec<u64> = slice.iter().map(|place| place.1.into()).collect();
-            let mut next = slice.iter();
-            slices[slice[0].0 as usize].segment.read_rows::<EventLogError>(&numbers, |batch| {
-                for (event, place) in EventRows::new(batch).iter().zip(&mut next) {
-                    contents.insert(*place, of(content(event.event_type, &event.data)));
-                }
-                Ok(())
-            })?;
-        }
-        Ok(Self(contents))
+/// The canonical contents of these rows.
+pub(super) fn texts(rows: &Rows, slices: &[Slice], wanted: &[u32]) -> Result<HashMap<u32, String>, EventLogError> {
+    let mut texts = HashMap::with_capacity(wanted.len());
+    of_each_slice(rows, wanted, |slice, of_slice, positions| {
+        let mut next = of_slice.iter();
+        slices[slice].segment.read_rows::<EventLogError>(positions, |batch| {
+            for (event, row) in EventRows::new(batch).iter().zip(&mut next) {
+                texts.insert(*row, content(event.event_type, &event.data));
+            }
+            Ok(())
+        })
+    })?;
+    Ok(texts)
+}
+
+/// Calls `read` with each slice that holds some of these rows, with their numbers, and with their positions in its segment.
+fn of_each_slice(
+    rows: &Rows,
+    wanted: &[u32],
+    mut read: impl FnMut(usize, &[u32], &[usize]) -> Result<(), EventLogError>,
+) -> Result<(), EventLogError> {
+    let row = |number: &u32| &rows.all[*number as usize];
+    // Rows are numbered as they were loaded: by slice and position.
+    let mut in_place = wanted.to_vec();
+    in_place.sort_unstable();
+    let mut positions = Vec::new();
+    for of_slice in in_place.chunk_by(|a, b| row(a).slice == row(b).slice) {
+        positions.clear();
+        positions.extend(of_slice.iter().map(|number| row(number).position as usize));
+        read(row(&of_slice[0]).slice as usize, of_slice, &positions)?;
     }
-
-    pub fn of(&self, row: &Row) -> &T {
-        &self.0[&(row.slice, row.position)]
-    }
+    Ok(())
 }

@@ -1,10 +1,12 @@
 //! Event order, and dropping copies: of the log's lines, those that are stored (`spec/events.md`, What happens to each input
 //! line).
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::ops::Range;
 
-use super::contents::Contents;
+use foldhash::fast::FixedState;
+
+use super::contents::{Fingerprint, fingerprints, texts};
 use super::partition::{Rows, Slice};
 use crate::event_log::EventLogError;
 
@@ -18,7 +20,7 @@ pub(super) struct Stored {
 /// Orders each service's rows, and tells copies from what is stored. Of several copies the first to arrive is the stored one.
 pub(super) fn stored_rows(rows: &Rows, slices: &[Slice]) -> Result<Vec<Stored>, EventLogError> {
     let mut services: Vec<Stored> = Vec::with_capacity(rows.services.len());
-    let mut unlike: Vec<Vec<u32>> = Vec::new();
+    let mut open = Tied::default();
     for (service, parts) in &rows.services {
         let order = in_event_order(rows, parts);
         let mut stored = Stored { service: *service, rows: Vec::with_capacity(order.len()), copies: Vec::new() };
@@ -27,38 +29,16 @@ pub(super) fn stored_rows(rows: &Rows, slices: &[Slice]) -> Result<Vec<Stored>, 
             // Where all but one row repeat the row before them, which stands in the same group, no content has to be read.
             match group {
                 [_] => {}
-                group if group.iter().filter(|row| !rows.all[**row as usize].is_copy).count() > 1 => {
-                    unlike.push(group.to_vec());
-                }
+                group if group.iter().filter(|row| !rows.all[**row as usize].is_copy).count() > 1 => open.push(group),
                 group => stored.copies.extend_from_slice(&group[1..]),
             }
         }
         services.push(stored);
     }
-    if !unlike.is_empty() {
-        let distinct = distinct_contents(rows, slices, &unlike)?;
-        for service in &mut services {
-            service.resolve(&distinct);
-        }
+    if !open.rows.is_empty() {
+        open.resolve(rows, slices, &mut services)?;
     }
     Ok(services)
-}
-
-impl Stored {
-    /// Puts what differs in content in the place of the first row of its group.
-    fn resolve(&mut self, distinct: &HashMap<u32, Distinct>) {
-        let mut resolved = Vec::with_capacity(self.rows.len());
-        for row in &self.rows {
-            match distinct.get(row) {
-                None => resolved.push(*row),
-                Some(group) => {
-                    resolved.extend_from_slice(&group.rows);
-                    self.copies.extend_from_slice(&group.copies);
-                }
-            }
-        }
-        self.rows = resolved;
-    }
 }
 
 fn is_tied(rows: &Rows, a: u32, b: u32) -> bool {
@@ -76,35 +56,56 @@ fn in_event_order(rows: &Rows, parts: &[Range<usize>]) -> Vec<u32> {
     order
 }
 
-/// Rows of one identity and time.
-struct Distinct {
-    /// One a content, in order of content.
+/// Groups of rows that share identity and time, and of which only the contents tell whether they are copies.
+#[derive(Default)]
+struct Tied {
     rows: Vec<u32>,
-    copies: Vec<u32>,
+    ends: Vec<usize>,
 }
 
-/// Tells the contents of rows that share identity and time apart, by each group's first row.
-fn distinct_contents(
-    rows: &Rows,
-    slices: &[Slice],
-    tied: &[Vec<u32>],
-) -> Result<HashMap<u32, Distinct>, EventLogError> {
-    let of = |row: &u32| &rows.all[*row as usize];
-    let hashes = Contents::read(slices, tied.iter().flatten().map(of), |content| blake3::hash(content.as_bytes()))?;
-    let mut distinct = HashMap::with_capacity(tied.len());
-    for group in tied {
-        let mut found = Distinct { rows: Vec::with_capacity(1), copies: Vec::new() };
-        for row in group {
-            let is_same = |other: &u32| hashes.of(of(other)) == hashes.of(of(row));
-            let kept = if found.rows.iter().any(is_same) { &mut found.copies } else { &mut found.rows };
-            kept.push(*row);
+impl Tied {
+    fn push(&mut self, group: &[u32]) {
+        self.rows.extend_from_slice(group);
+        self.ends.push(self.rows.len());
+    }
+
+    /// Puts what differs in content in the place of the first row of each group, in order of content. The groups come in the
+    /// order of the services' rows.
+    fn resolve(&self, rows: &Rows, slices: &[Slice], services: &mut [Stored]) -> Result<(), EventLogError> {
+        let fingerprints = fingerprints(rows, slices, &self.rows)?;
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let groups = starts.zip(&self.ends).map(|(start, end)| &self.rows[start..*end]);
+        let mut groups = groups.peekable();
+        let mut conflicts: Vec<(usize, Range<usize>)> = Vec::new();
+        for (number, service) in services.iter_mut().enumerate() {
+            let firsts = std::mem::take(&mut service.rows);
+            service.rows.reserve(firsts.len());
+            for first in firsts {
+                match groups.next_if(|group| group[0] == first) {
+                    None => service.rows.push(first),
+                    Some(group) => conflicts.extend(service.divide(group, &fingerprints).map(|rows| (number, rows))),
+                }
+            }
         }
-        distinct.insert(group[0], found);
+        let of_conflicts = |(service, range): &(usize, Range<usize>)| services[*service].rows[range.clone()].to_vec();
+        let texts = texts(rows, slices, &conflicts.iter().flat_map(of_conflicts).collect::<Vec<u32>>())?;
+        for (service, range) in conflicts {
+            services[service].rows[range].sort_by_key(|row| &texts[row]);
+        }
+        Ok(())
     }
-    let several = || distinct.values().map(|group| &group.rows).filter(|rows| rows.len() > 1);
-    let contents = Contents::read(slices, several().flatten().map(of), |content| content)?;
-    for group in distinct.values_mut().filter(|group| group.rows.len() > 1) {
-        group.rows.sort_by(|a, b| contents.of(of(a)).cmp(contents.of(of(b))));
+}
+
+impl Stored {
+    /// Takes rows that share identity and time: of each content the first is stored. Gives their places where the contents
+    /// are several.
+    fn divide(&mut self, group: &[u32], fingerprints: &[Fingerprint]) -> Option<Range<usize>> {
+        let first = self.rows.len();
+        let mut known: HashSet<&Fingerprint, FixedState> = HashSet::default();
+        for row in group {
+            let is_new = known.insert(&fingerprints[*row as usize]);
+            if is_new { &mut self.rows } else { &mut self.copies }.push(*row);
+        }
+        (known.len() > 1).then_some(first..self.rows.len())
     }
-    Ok(distinct)
 }

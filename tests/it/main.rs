@@ -7,6 +7,7 @@
 
 mod api;
 mod commands;
+mod contents;
 mod crash;
 mod daemon;
 mod decode_differential;

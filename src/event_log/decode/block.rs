@@ -192,12 +192,8 @@ impl Block {
         event_type.next()?.required(rows)?.indices(group.types.len(), |index, times| {
             self.types.resize(self.types.len() + times, group.types[index]);
         })?;
-        fill(&mut self.is_copy, rows, false);
-        copy.next()?.required(rows)?.flags(|row| {
-            if let Some(is_copy) = self.is_copy.get_mut(row) {
-                *is_copy = true;
-            }
-        })?;
+        self.is_copy.clear();
+        copy.next()?.required(rows)?.flags(|is_copy| self.is_copy.push(is_copy))?;
         self.read_ids(id_guid, id, rows)?;
         self.read_users(user, group.users.as_ref(), rows)?;
         read_names(group_type, &group.user_groups, rows, &mut self.groups)?;
@@ -273,10 +269,9 @@ impl Block {
         }
         let page = sizes.next()?;
         scratch.clear();
-        page.lists(rows, levels, |row| scratch.push(row))?.integers(integers)?;
+        page.lists(rows, levels, |row, is_item| scratch.extend(is_item.then_some(row)))?.integers(integers)?;
         for (row, size) in scratch.iter().zip(integers.iter()) {
-            let count = self.counts.get_mut(*row).ok_or(Corrupt("more lists than rows"))?;
-            *count += 1;
+            self.counts[*row] += 1;
             self.bytes[*row] += i128::from(*size);
         }
         Ok(())

@@ -1,8 +1,9 @@
 //! Reading segments for rollup: the counterpart of `encode`. Pages are decoded straight into blocks of plain columns, of
-//! those columns alone that rollup looks at.
+//! those columns alone that rollup looks at; and, where copies have to be told from conflicts, into the contents of rows.
 
 mod bits;
 mod block;
+mod contents;
 mod page;
 
 use std::ops::{Range, RangeInclusive};

@@ -70,6 +70,11 @@ impl ColumnPages {
             _ => Err(Corrupt("a column has too few data pages").into()),
         }
     }
+
+    /// Leaves a page out, without reading it.
+    pub fn skip(&mut self) -> Result<(), PageError> {
+        Ok(self.reader.skip_next_page()?)
+    }
 }
 
 impl DataPage {
@@ -98,12 +103,13 @@ impl DataPage {
         Ok(Values { input, encoding: self.encoding, count: values })
     }
 
-    /// The items of a column of lists. `item` is called with the row of each.
+    /// The items of a column of lists. `entry` is called with the row of each item, and with that of each list which has none:
+    /// the flag tells whether it is an item.
     pub fn lists(
         &self,
         rows: usize,
         scratch: &mut Vec<u8>,
-        mut item: impl FnMut(usize),
+        mut entry: impl FnMut(usize, bool),
     ) -> Result<Values<'_>, Corrupt> {
         if self.greatest_definition != 2 || !self.has_lists {
             return Err(Corrupt("a column of lists is none"));
@@ -113,16 +119,16 @@ impl DataPage {
         hybrid(input.sized()?, 1, self.entries, |level, times| {
             scratch.resize(scratch.len() + times, u8::from(level == 0));
         })?;
-        let (mut entry, mut begun, mut items) = (0, 0, 0);
+        let (mut at, mut begun, mut items) = (0, 0, 0);
         hybrid(input.sized()?, 2, self.entries, |level, times| {
-            for begins in &scratch[entry..entry + times] {
+            for begins in &scratch[at..at + times] {
                 begun += usize::from(*begins);
-                if level == 2 && begun > 0 {
-                    item(begun - 1);
-                    items += 1;
+                if level > 0 && (1..=rows).contains(&begun) {
+                    entry(begun - 1, level == 2);
+                    items += usize::from(level == 2);
                 }
             }
-            entry += times;
+            at += times;
         })?;
         if begun != rows {
             return Err(Corrupt("a page's lists are not as many as its rows"));
@@ -194,14 +200,12 @@ impl<'a> Values<'a> {
         Ok(())
     }
 
-    /// Flags, eight to the byte: calls `take` with the place of each that is set.
-    pub fn flags(self, mut take: impl FnMut(usize)) -> Result<(), Corrupt> {
+    /// Flags, eight to the byte.
+    pub fn flags(self, take: impl FnMut(bool)) -> Result<(), Corrupt> {
         if self.encoding != Encoding::PLAIN || self.input.0.len() < self.count.div_ceil(8) {
             return Err(Corrupt("a page's flags are out of shape"));
         }
-        for (at, byte) in self.input.0.iter().enumerate().filter(|(_, byte)| **byte != 0) {
-            (0..8).filter(|bit| byte >> bit & 1 == 1).for_each(|bit| take(at * 8 + bit));
-        }
+        (0..self.count).map(|at| self.input.0[at / 8] >> (at % 8) & 1 == 1).for_each(take);
         Ok(())
     }
 }

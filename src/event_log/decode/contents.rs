@@ -1,0 +1,245 @@
+//! The contents of single rows, to tell copies from conflicts: as bytes, for nothing has to be made of them.
+
+use std::ops::Range;
+
+use parquet::basic::Type;
+use parquet::schema::types::ColumnDescriptor;
+
+use super::page::{ColumnPages, Dictionary, Values};
+use super::{Corrupt, GroupPages, PageError};
+use crate::event_log::schema::parquet_schema;
+use crate::event_log::{EventLogError, OpenSegment};
+
+/// The columns that are no part of an event's content: its identity and time, where its line stood, and what a copy is told
+/// by. All others are its type and the members of its `data`.
+const NO_CONTENT: [&str; 8] = ["service_guid", "time", "source", "id_guid", "id", "is_copy", "input", "line"];
+
+impl OpenSegment {
+    /// Calls `take` with the content of each of these rows, by their numbers within the segment, which must rise. It is told
+    /// as bytes that two rows, of whatever segments, share exactly if their contents are the same ([`crate::model::content`]):
+    /// the log has one form for each type and member, and a column for each.
+    ///
+    /// # Errors
+    /// When the segment can't be decoded.
+    pub fn contents(&self, rows: &[usize], mut take: impl FnMut(&[u8])) -> Result<(), EventLogError> {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
+        let mut wanted = rows;
+        let mut buffers = Buffers::default();
+        self.checked(|| {
+            for group in self.pages_of(&(*first..*last + 1)) {
+                let mut of_group = rows_before(&mut wanted, group.pages.last().map_or(0, |page| page.end));
+                if of_group.is_empty() {
+                    continue;
+                }
+                let mut columns = Column::open_all(self, &group)?;
+                for page in group.pages {
+                    let of_page = rows_before(&mut of_group, page.end);
+                    if of_page.is_empty() {
+                        columns.iter_mut().try_for_each(|column| column.pages.skip())?;
+                    } else {
+                        buffers.read(&mut columns, page, of_page, &mut take)?;
+                    }
+                }
+            }
+            // A row that was passed over would be taken for a copy.
+            if wanted.is_empty() { Ok(()) } else { Err(Corrupt("rows beyond the end were asked for").into()) }
+        })
+    }
+}
+
+/// Takes those of the rows off that stand before `end`.
+fn rows_before<'r>(rows: &mut &'r [usize], end: usize) -> &'r [usize] {
+    let (before, rest) = rows.split_at(rows.partition_point(|row| *row < end));
+    *rows = rest;
+    before
+}
+
+/// A column of one row group, at one of its pages.
+struct Column {
+    descriptor: &'static ColumnDescriptor,
+    pages: ColumnPages,
+    /// What the dictionary holds, of a column that has one.
+    entries: Option<Cells>,
+    cells: Cells,
+    /// The cell of the next row that has one.
+    next: usize,
+}
+
+/// Values of a column as bytes, one behind the other. A list is one value.
+#[derive(Default)]
+struct Cells {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+/// What serves one page after the other.
+#[derive(Default)]
+struct Buffers {
+    /// For each row: the columns that it has a value in, a bit for each.
+    present: Vec<u32>,
+    integers: Vec<i64>,
+    levels: Vec<u8>,
+    /// The rows that have a list, and how many items that has.
+    lists: Vec<(usize, usize)>,
+    content: Vec<u8>,
+}
+
+impl Column {
+    /// The columns that content lies in, in the order of the schema.
+    fn open_all(segment: &OpenSegment, group: &GroupPages) -> Result<Vec<Self>, PageError> {
+        let columns = parquet_schema().columns().iter().map(AsRef::as_ref).enumerate();
+        let of_content = columns.filter(|(_, column)| !NO_CONTENT.contains(&column.path().parts()[0].as_str()));
+        let open = |(number, descriptor)| {
+            let (pages, dictionary) = ColumnPages::open(segment, group, number)?;
+            let entries = dictionary.as_ref().map(Cells::of_dictionary).transpose()?;
+            Ok(Self { descriptor, pages, entries, cells: Cells::default(), next: 0 })
+        };
+        of_content.map(open).collect()
+    }
+
+    /// Reads the next page, of as many rows as `present` has: it is where those that have a value are marked with `bit`.
+    fn read(
+        &mut self,
+        bit: u32,
+        Buffers { present, integers, levels, lists, .. }: &mut Buffers,
+    ) -> Result<(), PageError> {
+        self.next = 0;
+        self.cells.clear();
+        let page = self.pages.next()?;
+        let rows = present.len();
+        if self.descriptor.max_rep_level() > 0 {
+            lists.clear();
+            let items = page.lists(rows, levels, |row, is_item| match lists.last_mut() {
+                Some((last, items)) if *last == row => *items += usize::from(is_item),
+                _ => lists.push((row, usize::from(is_item))),
+            })?;
+            self.push(items, integers)?;
+            self.cells.join(lists.iter().map(|(_, items)| *items));
+            for (row, _) in lists {
+                present[*row] |= bit;
+            }
+        } else if self.descriptor.max_def_level() > 0 {
+            let mark = |run: Range<usize>| present[run].iter_mut().for_each(|of_row| *of_row |= bit);
+            self.push(page.optional(rows, mark)?, integers)?;
+        } else {
+            for of_row in present {
+                *of_row |= bit;
+            }
+            self.push(page.required(rows)?, integers)?;
+        }
+        Ok(())
+    }
+
+    /// Makes cells of values.
+    fn push(&mut self, values: Values<'_>, integers: &mut Vec<i64>) -> Result<(), Corrupt> {
+        let cells = &mut self.cells;
+        match (self.descriptor.physical_type(), &self.entries) {
+            (Type::BYTE_ARRAY, Some(entries)) => values.indices(entries.ends.len(), |index, times| {
+                (0..times).for_each(|_| cells.push(entries.get(index)));
+            }),
+            (Type::BYTE_ARRAY, None) => values.texts(|text| cells.push(text.as_bytes())),
+            (Type::FIXED_LEN_BYTE_ARRAY, None) => {
+                cells.extend(values.guids()?.iter().copied());
+                Ok(())
+            }
+            (Type::INT64, None) => {
+                values.integers(integers)?;
+                cells.extend(integers.iter().map(|integer| integer.to_le_bytes()));
+                Ok(())
+            }
+            (Type::BOOLEAN, None) => values.flags(|flag| cells.push(&[flag.into()])),
+            _ => Err(Corrupt("a column that content can't lie in")),
+        }
+    }
+}
+
+impl Cells {
+    fn of_dictionary(dictionary: &Dictionary) -> Result<Self, Corrupt> {
+        let mut entries = Self::default();
+        dictionary.texts()?.iter().for_each(|text| entries.push(text.as_bytes()));
+        Ok(entries)
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    #[inline]
+    fn push(&mut self, value: &[u8]) {
+        self.bytes.extend_from_slice(value);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Pushes values of one width.
+    fn extend<const WIDTH: usize>(&mut self, values: impl ExactSizeIterator<Item = [u8; WIDTH]>) {
+        let start = self.bytes.len();
+        self.ends.extend((1..=values.len()).map(|count| start + count * WIDTH));
+        values.for_each(|value| self.bytes.extend_from_slice(&value));
+    }
+
+    #[inline]
+    fn get(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.bytes[start..self.ends[index]]
+    }
+
+    /// Makes one cell of each so many.
+    fn join(&mut self, counts: impl Iterator<Item = usize>) {
+        let items = std::mem::take(&mut self.ends);
+        let mut joined = 0;
+        self.ends.extend(counts.map(|count| {
+            joined += count;
+            if joined == 0 { 0 } else { items[joined - 1] }
+        }));
+    }
+}
+
+impl Buffers {
+    /// Reads a page of all columns, and gives the contents of these rows of it.
+    fn read(
+        &mut self,
+        columns: &mut [Column],
+        page: Range<usize>,
+        wanted: &[usize],
+        take: &mut impl FnMut(&[u8]),
+    ) -> Result<(), PageError> {
+        self.present.clear();
+        self.present.resize(page.len(), 0);
+        for (column, number) in columns.iter_mut().zip(0..) {
+            column.read(1 << number, self)?;
+        }
+        let mut wanted = wanted.iter().peekable();
+        for (row, present) in page.zip(&self.present) {
+            let is_wanted = wanted.next_if_eq(&&row).is_some();
+            self.content.clear();
+            self.content.extend_from_slice(&present.to_le_bytes());
+            let mut left = *present;
+            while left != 0 {
+                let column = &mut columns[left.trailing_zeros() as usize];
+                left &= left - 1;
+                if is_wanted {
+                    let cell = column.cells.get(column.next);
+                    push_length(&mut self.content, cell.len());
+                    self.content.extend_from_slice(cell);
+                }
+                column.next += 1;
+            }
+            if is_wanted {
+                take(&self.content);
+            }
+        }
+        if wanted.peek().is_none() { Ok(()) } else { Err(Corrupt("rows were asked for out of order").into()) }
+    }
+}
+
+/// A length in a form that no other length's begins with: nearly always one byte.
+#[inline]
+fn push_length(bytes: &mut Vec<u8>, length: usize) {
+    if let Some(length) = u8::try_from(length).ok().filter(|length| *length < u8::MAX) {
+        bytes.push(length);
+    } else {
+        bytes.push(u8::MAX);
+        bytes.extend_from_slice(&length.to_le_bytes());
+    }
+}
