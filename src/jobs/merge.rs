@@ -11,9 +11,7 @@ use super::Installation;
 use super::draw::{DrawRules, draw};
 use crate::model::{Day, Instant};
 use crate::rollup::{Changes, MonthKey, PartitionFacts, ServiceChange, UserHistory, UserKey};
-use crate::store::{
-    EncodedMonths, Lease, RollupCommit, ServiceFacts, ServiceRows, ServiceToDraw, StoreError, StoredService,
-};
+use crate::store::{EncodedMonths, RollupCommit, ServiceFacts, ServiceRows, ServiceToDraw, StoreError, StoredService};
 
 /// Services go into one commit until they have one row to be drawn for so many rows of the event log that are rolled up
 /// together: that bounds memory.
@@ -23,12 +21,22 @@ const ROWS_FOR_A_DRAWN_ONE: usize = 32;
 #[derive(Clone, Copy)]
 pub(super) struct Merging<'a> {
     pub installation: &'a Installation,
-    pub lease: &'a Lease,
     pub today: Day,
     pub now: Instant,
 }
 
+/// What partitions come to, by service, of which some are merged already.
+pub(super) struct ToMerge {
+    changes: Arc<Changes>,
+    known: HashMap<Uuid, StoredService>,
+    /// By service: the first day on which anything may change, or rows be missing.
+    first_days: Vec<Day>,
+    /// How many services are merged.
+    merged: usize,
+}
+
 /// What is stored of some services, as far as it takes to merge changes into it.
+#[derive(Default)]
 struct Stored {
     services: HashMap<Uuid, StoredService>,
     users: HashMap<UserKey, UserHistory>,
@@ -36,47 +44,48 @@ struct Stored {
 }
 
 impl Merging<'_> {
-    /// Puts what partitions come to in the place of what they came to before, and commits that; with `draws`, the rows that it
-    /// changes too. Tells how many rows were written.
-    pub async fn merge(&self, partitions: Vec<(Day, PartitionFacts)>, draws: bool) -> anyhow::Result<u64> {
-        let Self { installation, today, now, .. } = *self;
-        let store = &installation.store;
-        let zone = installation.config.reporting.timezone;
+    /// Cuts what partitions come to by service.
+    pub async fn changes(&self, partitions: Vec<(Day, PartitionFacts)>) -> anyhow::Result<ToMerge> {
+        let zone = self.installation.config.reporting.timezone;
         let local_days = move |partition| zone.days_within(partition).into_iter().map(|(_, day)| day).collect();
-        let changes = Arc::new(installation.on_merge_threads(move || Changes::of(partitions, local_days)).await?);
+        let changes = self.installation.on_merge_threads(move || Changes::of(partitions, local_days)).await?;
         let services: Vec<Uuid> = changes.services().iter().map(ServiceChange::service).collect();
-        let stored = store.stored_services(&services).await?;
-        let first_days: Vec<Day> = changes.services().iter().map(|change| self.first_day(change, &stored)).collect();
-        let (mut from, mut written) = (0, 0);
-        while from < services.len() {
-            let these = from..from + self.count_to_draw(first_days[from..].iter().copied());
-            from = these.end;
-            let stored = self.stored(&changes.services()[these.clone()], &first_days[these.clone()], &stored).await?;
-            let first = first_days[these.clone()].iter().copied().min().unwrap_or(today);
-            let rules = draws.then(|| self.rules(first));
-            let changes = changes.clone();
-            let merge = move || {
-                let changes = &changes.services()[these];
-                let merge = |change: &ServiceChange| merge_service(change, &stored, rules.as_ref());
-                let merged = changes.par_iter().map(merge).collect::<Result<Vec<_>, StoreError>>();
-                merged.map(|merged| commit(changes, merged))
-            };
-            let commit = installation.on_merge_threads(merge).await??;
-            written += store.commit_rollup(self.lease, &commit, today, now).await?;
+        let known = self.installation.store.stored_services(&services).await?;
+        let first_days = changes.services().iter().map(|change| self.first_day(change, &known)).collect();
+        Ok(ToMerge { changes: Arc::new(changes), known, first_days, merged: 0 })
+    }
+
+    /// Puts what some services come to in the place of what they came to before, with the rows that it changes if `draws`.
+    /// None where all services are merged.
+    pub async fn merge_next(&self, to_merge: &mut ToMerge, draws: bool) -> anyhow::Result<Option<RollupCommit>> {
+        let ToMerge { changes, known, first_days, merged } = to_merge;
+        if *merged == first_days.len() {
+            return Ok(None);
         }
-        Ok(written)
+        let these = *merged..*merged + self.count_to_draw(first_days[*merged..].iter().copied());
+        *merged = these.end;
+        let first_days = &first_days[these.clone()];
+        let stored = self.stored(&changes.services()[these.clone()], first_days, known).await?;
+        let rules = draws.then(|| self.rules(first_days.iter().copied().min().unwrap_or(self.today)));
+        let changes = changes.clone();
+        let merge = move || {
+            let changes = &changes.services()[these];
+            let merge = |change: &ServiceChange| merge_service(change, &stored, rules.as_ref());
+            let merged = changes.par_iter().map(merge).collect::<Result<Vec<_>, StoreError>>();
+            merged.map(|merged| commit(changes, merged))
+        };
+        Ok(Some(self.installation.on_merge_threads(merge).await??))
     }
 
     /// Draws the rows of services whose facts are as they are stored.
-    pub async fn draw(&self, services: Vec<ServiceToDraw>) -> anyhow::Result<u64> {
+    pub async fn draw(&self, services: Vec<ServiceToDraw>) -> anyhow::Result<RollupCommit> {
         let months = self.installation.store.months_to_draw(&services).await?;
         let rules = self.rules(services.iter().map(|service| service.from).min().unwrap_or(self.today));
         let draw = move || {
             let draw = |service: &ServiceToDraw| Ok(draw(service, &months.of(service.service)?, &rules));
             services.par_iter().map(draw).collect::<Result<Vec<ServiceRows>, StoreError>>()
         };
-        let commit = RollupCommit { rows: self.installation.on_merge_threads(draw).await??, ..RollupCommit::default() };
-        Ok(self.installation.store.commit_rollup(self.lease, &commit, self.today, self.now).await?)
+        Ok(RollupCommit { rows: self.installation.on_merge_threads(draw).await??, ..RollupCommit::default() })
     }
 
     /// How many services are drawn together, at least one; they are drawn from these days on.
@@ -112,7 +121,11 @@ impl Merging<'_> {
     ) -> anyhow::Result<Stored> {
         let store = &self.installation.store;
         let of_known = || changes.iter().zip(first_days).filter(|(change, _)| stored.contains_key(&change.service()));
-        let services = of_known().map(|(change, _)| (change.service(), stored[&change.service()])).collect();
+        let services: HashMap<_, _> =
+            of_known().map(|(change, _)| (change.service(), stored[&change.service()])).collect();
+        if services.is_empty() {
+            return Ok(Stored::default());
+        }
         let users: Vec<UserKey> = of_known().flat_map(|(change, _)| change.users()).collect();
         let mut months: Vec<MonthKey> = Vec::new();
         if let Some(last) = store.last_month().await? {

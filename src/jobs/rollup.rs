@@ -1,19 +1,21 @@
 //! Rollup: dirty partitions are recomputed into facts, and the rows that may have changed are drawn anew.
 //!
-//! All data of one service is independent of the others', so the work goes by ranges of services: while one range is merged
-//! and stored, the next one is folded.
+//! All data of one service is independent of the others', so the work goes by ranges of services: while one range is
+//! committed, the next one is merged, and the one behind it is folded.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::merge::Merging;
 use super::{Installation, Run};
 use crate::event_log::{EventLogError, SegmentReader};
 use crate::model::Day;
-use crate::rollup::{FoldRules, Folder, PartitionFacts, PartitionTask, Services};
-use crate::store::{DirtyPartition, Lease};
+use crate::rollup::{FoldRules, Folder, PartitionFacts, PartitionTask};
+use crate::store::{DirtyPartition, Lease, RollupCommit};
 
 /// Partitions are recomputed together until they hold so many ranges of services, each of which has about
 /// `rollup.rows_together` rows in them. It is done with those before it goes on to others: that bounds what a kill costs, and
@@ -48,8 +50,9 @@ pub(super) async fn rollup_leased(
 ) -> anyhow::Result<RollupReport> {
     let (now, today) = (installation.now(), installation.today());
     installation.store.advance_states(lease, today, now).await?;
-    let rolling = Rolling { installation, run, lease, merging: Merging { installation, lease, today, now } };
-    let folder = Arc::new(folder(installation));
+    let merging = Merging { installation, today, now };
+    let rolling =
+        Rolling { run, lease, merging, folder: Arc::new(folder(installation)), turns: Turns::of(installation) };
     let mut report = RollupReport::default();
     let mut unreadable: BTreeMap<Day, EventLogError> = BTreeMap::new();
     let dirty = installation.store.dirty_partitions().await?;
@@ -59,8 +62,10 @@ pub(super) async fn rollup_leased(
         let (next, after) = rest.split_at(next_partitions(rest, rows_together));
         rest = after;
         // Rows are drawn from the facts of all days.
-        let is_last = rest.is_empty();
-        rolling.roll(&folder, next, is_last, &mut report, &mut unreadable).await?;
+        let rolled = rolling.roll(next, rest.is_empty()).await?;
+        report.rows_written += rolled.rows_written;
+        report.partitions += next.len() - rolled.unreadable.len();
+        unreadable.extend(rolled.unreadable);
     }
     report.rows_written += rolling.draw_rest().await?;
     let days = unreadable.len();
@@ -71,86 +76,141 @@ pub(super) async fn rollup_leased(
     }
 }
 
-/// The facts of partitions, or why one can't be read.
-type Folded = Vec<(Day, Result<PartitionFacts, EventLogError>)>;
-
+/// One rollup.
 struct Rolling<'a> {
-    installation: &'a Installation,
     run: &'a Run,
     lease: &'a Lease,
     merging: Merging<'a>,
+    folder: Arc<Folder>,
+    turns: Turns,
 }
 
+/// What recomputing some partitions came to.
+struct Rolled {
+    rows_written: u64,
+    unreadable: BTreeMap<Day, EventLogError>,
+}
+
+/// The facts of a range of services, by partition.
+type Folded = Vec<(Day, PartitionFacts)>;
+
 impl Rolling<'_> {
-    /// Recomputes these partitions. A day whose segments can't be read stays dirty, and costs the others nothing.
-    async fn roll(
-        &self,
-        folder: &Arc<Folder>,
-        partitions: &[DirtyPartition],
-        draws: bool,
-        report: &mut RollupReport,
-        unreadable: &mut BTreeMap<Day, EventLogError>,
-    ) -> anyhow::Result<()> {
-        let store = &self.installation.store;
+    /// Recomputes these partitions, and draws what changes with `draws`. A day whose segments can't be read stays dirty, and
+    /// costs the others nothing.
+    async fn roll(&self, partitions: &[DirtyPartition], draws: bool) -> anyhow::Result<Rolled> {
+        let store = &self.installation().store;
         let mut tasks: Vec<PartitionTask> = Vec::with_capacity(partitions.len());
         for partition in partitions {
             tasks.push(store.partition_task(partition).await?);
         }
-        let tasks = Arc::new(tasks);
-        let (dividing, these) = (folder.clone(), tasks.clone());
-        let rows_each = self.installation.config.rollup.rows_together;
-        let ranges = self.installation.on_threads(move || dividing.divide(&these, rows_each)).await?;
-        let mut ranges = ranges.into_iter();
-        let mut folded = self.fold(folder, &tasks, ranges.next()).await?;
-        while let Some(these) = folded.take() {
+        // Each step waits until the next one takes what it has, so no more than one range is folded and one merged ahead.
+        let (folded, to_merge) = channel(1);
+        let (merged, to_commit) = channel(1);
+        let (unreadable, (), rows_written) = tokio::try_join!(
+            self.fold(Arc::new(tasks), folded),
+            self.merge(to_merge, draws, merged),
+            self.commit(to_commit),
+        )?;
+        let days = partitions.iter().map(|partition| partition.day);
+        store.clear_dirty(self.lease, days.filter(|day| !unreadable.contains_key(day))).await?;
+        Ok(Rolled { rows_written, unreadable })
+    }
+
+    /// Folds partitions, one range of services after the other, and tells which can't be read.
+    async fn fold(
+        &self,
+        tasks: Arc<Vec<PartitionTask>>,
+        folded: Sender<Folded>,
+    ) -> anyhow::Result<BTreeMap<Day, EventLogError>> {
+        let mut unreadable = BTreeMap::new();
+        let rows_each = self.installation().config.rollup.rows_together;
+        let (folder, these) = (self.folder.clone(), tasks.clone());
+        for range in self.installation().on_threads(move || folder.divide(&these, rows_each)).await? {
+            let Ok(place) = folded.reserve().await else { break };
+            let _turn = self.turns.take().await;
             self.run.check()?;
-            let mut readable = Vec::with_capacity(these.len());
-            for (day, facts) in these {
+            let (folder, these) = (self.folder.clone(), tasks.clone());
+            let fold = move || -> Vec<(Day, Result<PartitionFacts, EventLogError>)> {
+                these.par_iter().map(|task| (task.day, folder.fold(task, &range))).collect()
+            };
+            let mut readable = Vec::with_capacity(tasks.len());
+            for (day, facts) in self.installation().on_threads(fold).await? {
                 match facts {
                     Ok(facts) => readable.push((day, facts)),
                     Err(error) => _ = unreadable.insert(day, error),
                 }
             }
-            let (merge, fold) = (self.merging.merge(readable, draws), self.fold(folder, &tasks, ranges.next()));
-            let written;
-            (written, folded) = if self.installation.threads() == 1 {
-                (merge.await?, fold.await?)
-            } else {
-                futures_util::try_join!(merge, fold)?
-            };
-            report.rows_written += written;
+            place.send(readable);
         }
-        let done = partitions.iter().map(|partition| partition.day).filter(|day| !unreadable.contains_key(day));
-        let done: Vec<Day> = done.collect();
-        report.partitions += done.len();
-        Ok(store.clear_dirty(self.lease, done).await?)
+        Ok(unreadable)
     }
 
-    /// Folds what these partitions have of a range of services, if there is one more.
-    async fn fold(
+    /// Merges what was folded into what is stored.
+    async fn merge(
         &self,
-        folder: &Arc<Folder>,
-        tasks: &Arc<Vec<PartitionTask>>,
-        range: Option<Services>,
-    ) -> anyhow::Result<Option<Folded>> {
-        let Some(range) = range else { return Ok(None) };
-        let (folder, tasks) = (folder.clone(), tasks.clone());
-        let fold = move || tasks.par_iter().map(|task| (task.day, folder.fold(task, &range))).collect();
-        self.installation.on_threads(fold).await.map(Some)
+        mut folded: Receiver<Folded>,
+        draws: bool,
+        merged: Sender<RollupCommit>,
+    ) -> anyhow::Result<()> {
+        while let Some(partitions) = folded.recv().await {
+            let mut changes = self.merging.changes(partitions).await?;
+            while let Ok(place) = merged.reserve().await {
+                let _turn = self.turns.take().await;
+                let Some(commit) = self.merging.merge_next(&mut changes, draws).await? else { break };
+                place.send(commit);
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what was merged, and tells how many rows were written.
+    async fn commit(&self, mut merged: Receiver<RollupCommit>) -> anyhow::Result<u64> {
+        let mut written = 0;
+        while let Some(commit) = merged.recv().await {
+            let _turn = self.turns.take().await;
+            self.run.check()?;
+            written += self.write(&commit).await?;
+        }
+        Ok(written)
     }
 
     /// Draws the rows of all services that have none yet for today, or must be drawn anew though no facts changed.
     async fn draw_rest(&self) -> anyhow::Result<u64> {
-        let due = self.installation.store.services_to_draw(self.merging.today).await?;
+        let due = self.installation().store.services_to_draw(self.merging.today).await?;
         let mut written = 0;
         let mut rest = due.as_slice();
         while !rest.is_empty() {
             self.run.check()?;
             let (services, after) = rest.split_at(self.merging.count_to_draw(rest.iter().map(|service| service.from)));
             rest = after;
-            written += self.merging.draw(services.to_vec()).await?;
+            written += self.write(&self.merging.draw(services.to_vec()).await?).await?;
         }
         Ok(written)
+    }
+
+    async fn write(&self, commit: &RollupCommit) -> anyhow::Result<u64> {
+        let Merging { installation, today, now } = self.merging;
+        Ok(installation.store.commit_rollup(self.lease, commit, today, now).await?)
+    }
+
+    fn installation(&self) -> &Installation {
+        self.merging.installation
+    }
+}
+
+/// Whose turn it is to work. On one thread, one step works at a time.
+struct Turns(Option<Semaphore>);
+
+impl Turns {
+    fn of(installation: &Installation) -> Self {
+        Self((installation.threads() == 1).then(|| Semaphore::new(1)))
+    }
+
+    async fn take(&self) -> Option<SemaphorePermit<'_>> {
+        match &self.0 {
+            Some(turns) => turns.acquire().await.ok(),
+            None => None,
+        }
     }
 }
 

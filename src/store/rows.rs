@@ -182,21 +182,21 @@ static ROWS: Insert = Insert::new(
 );
 
 async fn upsert_rows(connection: &mut SqliteConnection, services: &[ServiceRows], now: Instant) -> Result<RowsWritten> {
-    let of_service = |service: &'_ ServiceRows| -> Vec<(Arc<str>, DraftRow, RowFate)> {
-        let guid: Arc<str> = service.service.simple().to_string().into();
-        service.rows.iter().map(|(draft, fate)| (guid.clone(), *draft, *fate)).collect()
-    };
-    let mut rows: Vec<(Arc<str>, DraftRow, RowFate)> = services.iter().flat_map(of_service).collect();
-    rows.sort_by_key(|(_, draft, _)| (draft.period_type, draft.period));
+    let guids: Vec<Arc<str>> = services.iter().map(|service| service.service.simple().to_string().into()).collect();
+    let mut rows: Vec<(&(DraftRow, RowFate), &Arc<str>)> = Vec::new();
+    for (service, guid) in services.iter().zip(&guids) {
+        rows.extend(service.rows.iter().map(|row| (row, guid)));
+    }
+    rows.sort_by_key(|((draft, _), _)| (draft.period_type, draft.period));
     let computed_at: Arc<str> = text_of(now).into();
     let mut names = Texts(HashMap::default());
     let mut periods = Texts(HashMap::default());
     let mut instants = Texts(HashMap::default());
-    ROWS.counted(connection, &rows, |values, (service, draft, fate)| {
+    ROWS.counted(connection, &rows, |values, ((draft, fate), service)| {
         values
             .push(names.of(draft.period_type.name(), str::to_owned))
             .push(periods.of(draft.period, |day| day.to_string()))
-            .push(service.clone());
+            .push(Arc::clone(service));
         for number in draft.numbers.0 {
             values.push(number);
         }
