@@ -1,6 +1,7 @@
 //! Drawing a service's rows: what they must be. The store holds that against what they are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
@@ -36,13 +37,16 @@ pub(super) fn draw(service: &ServiceToDraw, months: &BTreeMap<Day, MonthFacts>, 
         Some(first_day) => draft_rows(first_day, service.from, rules.today, opening, months),
         None => Vec::new(),
     };
-    let rows = drafts.into_iter().map(|draft| (draft, fate(&draft, service.stored, rules))).collect();
+    // The days and the months that have rows.
+    let stored = service.stored.map(|(from, through)| [from..=through, from.month()..=through.month()]);
+    let rows = drafts.into_iter().map(|draft| (draft, fate(&draft, stored.as_ref(), rules))).collect();
     ServiceRows { service: service.service, gone: gone(service), rows }
 }
 
 /// The stored rows that lie before a service's first day: all, where nothing counts any more.
 fn gone(service: &ServiceToDraw) -> Vec<(PeriodType, Day)> {
     let Some((from, through)) = service.stored else { return Vec::new() };
+    let through = service.first_day.map_or(through, |first| through.min(first.previous()));
     let is_gone = |(period_type, period): &(PeriodType, Day)| {
         service.first_day.is_none_or(|first| *period < period_type.period_of(first))
     };
@@ -54,9 +58,11 @@ fn periods_of(day: Day) -> [(PeriodType, Day); 2] {
     [PeriodType::Daily, PeriodType::Monthly].map(|period_type| (period_type, period_type.period_of(day)))
 }
 
-fn fate(draft: &DraftRow, stored: Option<(Day, Day)>, rules: &DrawRules) -> RowFate {
-    let period_of = |day| draft.period_type.period_of(day);
-    let is_new = stored.is_none_or(|(from, through)| !(period_of(from)..=period_of(through)).contains(&draft.period));
+fn fate(draft: &DraftRow, stored: Option<&[RangeInclusive<Day>; 2]>, rules: &DrawRules) -> RowFate {
+    let is_new = stored.is_none_or(|[days, months]| {
+        let periods = if draft.period_type == PeriodType::Daily { days } else { months };
+        !periods.contains(&draft.period)
+    });
     let end = rules.ends.get(&(draft.period_type, draft.period)).copied().unwrap_or(rules.now);
     let closes_at = end.max(rules.now).plus_seconds(rules.settle_after);
     RowFate { is_new, state: unsettled(end, closes_at, rules.now), end, closes_at }
