@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::batch::Joined;
+use super::db::{Column, Found, Lookup};
 use super::{EncodedMonths, Result, Store};
 use crate::model::{Day, Gauges};
 use crate::rollup::MonthKey;
@@ -27,17 +27,22 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn services_to_draw(&self, today: Day) -> Result<Vec<ServiceToDraw>> {
-        let due: Option<Vec<u8>> = sqlx::query_scalar(
-            "SELECT CAST(group_concat(service_guid || printf('%11s%11s%11s%11s', coalesce(first_day, ''),
-                 coalesce(rows_from, ''), coalesce(rows_through, ''), coalesce(dirty_from, '')) || held, '') AS BLOB)
-             FROM service_progress
-             WHERE dirty_from IS NOT NULL OR (first_day <= $1 AND coalesce(rows_through, first_day - 1) < $1)",
-        )
-        .bind(today.0)
-        .fetch_one(&self.writer)
-        .await?;
-        let (mut rows, mut services) = (Joined::new(due.as_deref()), Vec::new());
-        while !rows.is_at_end() {
+        static DUE: Lookup = Lookup::new(
+            &[
+                Column::Guid("service_guid"),
+                Column::Day("first_day"),
+                Column::Day("rows_from"),
+                Column::Day("rows_through"),
+                Column::Day("dirty_from"),
+                Column::Encoded("held"),
+            ],
+            "service_progress",
+            &[],
+            "(dirty_from IS NOT NULL OR first_day <= $1 AND coalesce(rows_through, first_day - 1) < $1)",
+        );
+        let due = DUE.of(&self.db.writer, &[]).bind(today).answer().await?;
+        let (mut rows, mut services) = (due.rows(), Vec::new());
+        while rows.next() {
             services.push(due_service(&mut rows, today)?);
         }
         services.sort_unstable_by_key(|service| service.service);
@@ -62,8 +67,8 @@ impl Store {
     }
 }
 
-fn due_service(row: &mut Joined, today: Day) -> Result<ServiceToDraw> {
-    let service = row.key()?;
+fn due_service(row: &mut Found, today: Day) -> Result<ServiceToDraw> {
+    let service = row.guid()?;
     let [first_day, rows_from, rows_through, dirty_from] = [row.day()?, row.day()?, row.day()?, row.day()?];
     let next = rows_through.map(Day::next).or(first_day);
     Ok(ServiceToDraw {
