@@ -122,8 +122,8 @@ impl Cli {
         let options = self.options;
         runtime.block_on(async {
             match self.command {
-                Command::Demo(args) => args.run(&options).await,
-                Command::Run(args) => args.run(&options).await,
+                Command::Demo(args) => Box::pin(args.run(&options)).await,
+                Command::Run(args) => Box::pin(args.run(&options)).await,
                 Command::Serve(args) => args.run(&options).await,
                 Command::Ingest(args) => args.run(&options).await,
                 Command::Rollup(args) => args.run(&options).await,

@@ -70,18 +70,7 @@ fn stored(row: &Row) -> Result<StoredDeadLetter> {
 pub(super) async fn insert(transaction: &mut Transaction, letters: &[DeadLetter], now: Instant) -> Result<()> {
     static LETTERS: Insert = Insert::new(
         "dead_letters",
-        &[
-            "input_id",
-            "line",
-            "byte_offset",
-            "reason",
-            "member",
-            "detail",
-            "content",
-            "length",
-            "hash",
-            "rejected_at",
-        ],
+        &["input_id", "line", "byte_offset", "reason", "member", "detail", "content", "length", "hash", "rejected_at"],
         "",
     );
     let rejected_at = Shown::from(now);
@@ -107,7 +96,8 @@ pub(super) async fn remove(transaction: &mut Transaction, ids: &[i64]) -> Result
     for id in ids {
         let remove = transaction.sql("DELETE FROM dead_letters WHERE id = $1 RETURNING input_id");
         let removed = remove.bind(*id).optional().await?;
-        let removed = removed.ok_or_else(|| StoreError::inconsistent(format!("dead letter {id} was replayed twice")))?;
+        let removed =
+            removed.ok_or_else(|| StoreError::inconsistent(format!("dead letter {id} was replayed twice")))?;
         let accept = "UPDATE inputs SET accepted = accepted + 1, rejected = rejected - 1 WHERE id = $1";
         let moved = transaction.sql(accept).bind(removed.get::<i64>("input_id")?).execute().await?;
         if count(moved)? != 1 {

@@ -43,8 +43,7 @@ pub(super) async fn replace_patches(
     patches: &BTreeMap<(Day, Uuid), Vec<PatchEvent>>,
 ) -> Result<()> {
     static REMOVE: Spelled = Spelled::new("DELETE FROM service_patches WHERE service_guid {in guids $1} AND day = $2");
-    static PATCHES: Insert =
-        Insert::new("service_patches", &["service_guid", "day", "position", "time", "patch"], "");
+    static PATCHES: Insert = Insert::new("service_patches", &["service_guid", "day", "position", "time", "patch"], "");
     let keys: Vec<(Day, Uuid)> = patches.keys().copied().collect();
     for keys in keys.chunk_by(|a, b| a.0 == b.0) {
         let services: Vec<Uuid> = keys.iter().map(|(_, service)| *service).collect();
@@ -57,12 +56,7 @@ pub(super) async fn replace_patches(
     events.sort_unstable_by_key(|(service, day, position, _)| (*service, *day, *position));
     PATCHES
         .all(transaction, &events, |values, (service, day, position, event)| {
-            values
-                .push(*service)
-                .push(*day)
-                .push(*position)
-                .push(event.time.nanos())
-                .push(event.patch.as_str());
+            values.push(*service).push(*day).push(*position).push(event.time.nanos()).push(event.patch.as_str());
         })
         .await?;
     let services: BTreeSet<Uuid> = patches.keys().map(|(_, service)| *service).collect();

@@ -98,9 +98,10 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn last_reading(&self, name: &str, kind: InputKind, signature: &str) -> Result<Option<Input>> {
-        let last = self.db.writer.sql(
-            "SELECT * FROM inputs WHERE name = $1 AND kind = $2 AND signature = $3 ORDER BY id DESC LIMIT 1",
-        );
+        let last = self
+            .db
+            .writer
+            .sql("SELECT * FROM inputs WHERE name = $1 AND kind = $2 AND signature = $3 ORDER BY id DESC LIMIT 1");
         let row = last.bind(name).bind(kind.name()).bind(signature).optional().await?;
         row.map(|row| input(&row, kind)).transpose()
     }
@@ -245,8 +246,7 @@ async fn upsert_input(transaction: &mut Transaction, input: &Input, now: Instant
 }
 
 async fn insert_segments(transaction: &mut Transaction, segments: &[Segment], now: Instant) -> Result<()> {
-    static PARTITIONS: Insert =
-        Insert::new("segment_partitions", &["day", "segment_id", "first_row", "rows"], "");
+    static PARTITIONS: Insert = Insert::new("segment_partitions", &["day", "segment_id", "first_row", "rows"], "");
     for segment in segments {
         let insert = transaction.sql(
             "INSERT INTO segments (id, path, rows, bytes, hash, end_at, end_hash, created_at)
@@ -281,11 +281,8 @@ async fn insert_segments(transaction: &mut Transaction, segments: &[Segment], no
 }
 
 async fn insert_voids(transaction: &mut Transaction, voids: &[VoidMark]) -> Result<()> {
-    static VOIDS: Insert = Insert::new(
-        "voids",
-        &["target_day", "service_guid", "target_time", "source", "id"],
-        "ON CONFLICT DO NOTHING",
-    );
+    static VOIDS: Insert =
+        Insert::new("voids", &["target_day", "service_guid", "target_time", "source", "id"], "ON CONFLICT DO NOTHING");
     VOIDS
         .all(transaction, voids, |values, mark| {
             values

@@ -92,9 +92,8 @@ impl Store {
 async fn remove(transaction: &mut Transaction, service: &ServiceRows) -> Result<u64> {
     let mut removed = 0;
     for (period_type, period) in &service.gone {
-        let remove = transaction.sql(
-            "DELETE FROM service_usage WHERE period_type = $1 AND period = $2 AND service_guid = $3",
-        );
+        let remove =
+            transaction.sql("DELETE FROM service_usage WHERE period_type = $1 AND period = $2 AND service_guid = $3");
         let remove = remove.bind(period_type.name()).bind(period.to_string()).bind(Shown::from(service.service));
         removed += remove.execute().await?;
     }

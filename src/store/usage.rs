@@ -23,9 +23,10 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn usage_row(&self, service: Uuid, period_type: PeriodType, period: Day) -> Result<Option<UsageRow>> {
-        let row = self.db.readers.sql(
-            "SELECT * FROM service_usage WHERE service_guid = $1 AND period_type = $2 AND period = $3",
-        );
+        let row = self
+            .db
+            .readers
+            .sql("SELECT * FROM service_usage WHERE service_guid = $1 AND period_type = $2 AND period = $3");
         let row = row.bind(Shown::from(service)).bind(period_type.name()).bind(period.to_string());
         row.optional().await?.as_ref().map(usage_row).transpose()
     }

@@ -20,4 +20,5 @@ mod random_events;
 mod random_spelling;
 mod rooms;
 mod store;
+mod stores;
 mod support;

@@ -9,7 +9,16 @@ use usage_rollup::rollup::VoidMark;
 use usage_rollup::store::{Ledger, LogCommit};
 use uuid::Uuid;
 
+use super::stores::{On, on_each_store};
 use super::support::{Engine, run};
+
+on_each_store!(
+    async a_void_recomputes_its_service_alone_and_the_ledger_adds_up,
+    rows_begin_where_the_first_event_is_left,
+    states_change_when_they_are_due,
+    a_thin_day_is_marked_by_service_and_a_full_one_whole,
+    late_events_count_whether_the_day_is_recomputed_whole_or_for_them_alone,
+);
 
 const ONE: &str = "3f2b8c1e-7d54-4f0a-9a55-0d6f1f8f7a10";
 const OTHER: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
@@ -52,9 +61,8 @@ async fn mark_void(engine: &Engine, of: &str, id: &str, time: &str) {
     store.commit_log(&lease, &LogCommit { voids: vec![void], ..LogCommit::default() }, now).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_void_recomputes_its_service_alone_and_the_ledger_adds_up() {
-    let engine = Engine::new("2026-03-03T12:00:00Z", &[]).await;
+async fn a_void_recomputes_its_service_alone_and_the_ledger_adds_up(on: On) {
+    let engine = Engine::new(on, "2026-03-03T12:00:00Z", &[]).await;
     let event = |service, id| used(service, id, "2026-03-02T01:00:00Z");
     let events = [event(ONE, "a"), event(ONE, "a"), event(ONE, "b"), event(OTHER, "a"), event(OTHER, "a")];
     engine.ingest(&[lines(&events)]).await;
@@ -77,9 +85,8 @@ async fn a_void_recomputes_its_service_alone_and_the_ledger_adds_up() {
     assert_eq!(engine.ledger().await, after);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn rows_begin_where_the_first_event_is_left() {
-    let engine = Engine::new("2026-03-03T12:00:00Z", &[]).await;
+async fn rows_begin_where_the_first_event_is_left(on: On) {
+    let engine = Engine::new(on, "2026-03-03T12:00:00Z", &[]).await;
     let times = ["2026-01-10T01:00:00Z", "2026-01-10T02:00:00Z", "2026-03-02T01:00:00Z"];
     let events = times.map(|time| used(ONE, time, time));
     engine.ingest(&[lines(&events)]).await;
@@ -96,9 +103,8 @@ async fn rows_begin_where_the_first_event_is_left() {
     assert_eq!(engine.export(PeriodType::Monthly).await.lines().count(), 1, "nothing counts any more");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn states_change_when_they_are_due() {
-    let mut engine = Engine::new("2026-03-03T12:00:00Z", &[]).await;
+async fn states_change_when_they_are_due(on: On) {
+    let mut engine = Engine::new(on, "2026-03-03T12:00:00Z", &[]).await;
     let event = |id| used(ONE, id, "2026-03-03T01:00:00Z");
     engine.ingest(&[lines(&[event("a")])]).await;
     let daily = (PeriodType::Daily, "2026-03-03");
@@ -135,9 +141,8 @@ fn segment(number: u128, day: &str, services: Option<Vec<Uuid>>) -> Segment {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thin_day_is_marked_by_service_and_a_full_one_whole() {
-    let engine = Engine::new("2026-03-03T12:00:00Z", &[]).await;
+async fn a_thin_day_is_marked_by_service_and_a_full_one_whole(on: On) {
+    let engine = Engine::new(on, "2026-03-03T12:00:00Z", &[]).await;
     let (store, now) = (&engine.installation.store, engine.installation.now());
     let lease =
         store.lease(&engine.installation.data_dir.join("writer.lock"), "test", now, Duration::from_secs(9)).await;
@@ -154,9 +159,8 @@ async fn a_thin_day_is_marked_by_service_and_a_full_one_whole() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn late_events_count_whether_the_day_is_recomputed_whole_or_for_them_alone() {
-    let engine = Engine::new("2026-03-03T12:00:00Z", &[]).await;
+async fn late_events_count_whether_the_day_is_recomputed_whole_or_for_them_alone(on: On) {
+    let engine = Engine::new(on, "2026-03-03T12:00:00Z", &[]).await;
     let event = |number: u128, id: &str| used(&Uuid::from_u128(number).to_string(), id, "2026-03-02T01:00:00Z");
     // More services than a thin day has, then few, then all again: copies, and an event of each.
     engine.ingest(&[lines(&(1..=300).map(|number| event(number, "a")).collect::<Vec<_>>())]).await;

@@ -18,7 +18,7 @@ use super::super::{Result, StoreError};
 use super::lookup::{Column, Lookup};
 use super::query::Row;
 use super::url::Server;
-use super::value::{kept_as, AnyText, Field, Guids, Integers, Shown};
+use super::value::{AnyText, Field, Guids, Integers, Shown, kept_as};
 use super::{Pool, Pools};
 use crate::model::Instant;
 
@@ -101,7 +101,8 @@ pub(super) fn lookup(lookup: &Lookup) -> String {
     };
     let columns = lookup.columns.iter().map(column).collect::<Vec<&str>>().join(", ");
     let numbers: Vec<String> = (1..=lookup.keys.len()).map(|number| format!("${number}")).collect();
-    let keys: Vec<String> = numbers.iter().zip(lookup.keys).map(|(number, key)| format!("{key} = key{}", &number[1..])).collect();
+    let keys: Vec<String> =
+        numbers.iter().zip(lookup.keys).map(|(number, key)| format!("{key} = key{}", &number[1..])).collect();
     let conditions = keys.into_iter().chain((!lookup.condition.is_empty()).then(|| lookup.condition.to_owned()));
     let conditions = conditions.collect::<Vec<String>>().join(" AND ");
     let table = lookup.table;

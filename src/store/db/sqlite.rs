@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::super::{Result, StoreError};
 use super::lookup::{Column, Lookup};
-use super::value::{kept_as, AnyText, Guids, Integers, Shown};
+use super::value::{AnyText, Guids, Integers, Shown, kept_as};
 use super::{Pool, Pools};
 use crate::model::{Day, Instant};
 

@@ -8,8 +8,19 @@ use thiserror::Error;
 
 /// What can stand behind the question mark. Anything else is refused: a misspelt `sslmode` must not go unnoticed.
 const PARAMETERS: [&str; 13] = [
-    "host", "hostaddr", "port", "dbname", "user", "password", "sslmode", "sslrootcert", "sslcert", "sslkey", "options",
-    "application_name", "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "options",
+    "application_name",
+    "statement-cache-capacity",
 ];
 
 /// The database of a store.
