@@ -36,13 +36,13 @@ macro_rules! on_each_store {
         mod on_sqlite {
             $(#[test]
             fn $test() {
-                super::$test(crate::stores::On::Sqlite);
+                insta::allow_duplicates! { super::$test(crate::stores::On::Sqlite) }
             })*
         }
         mod on_postgres {
             $(#[test]
             fn $test() {
-                super::$test(crate::stores::On::Postgres);
+                insta::allow_duplicates! { super::$test(crate::stores::On::Postgres) }
             })*
         }
     };

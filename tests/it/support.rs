@@ -6,13 +6,14 @@ use std::process::{Child, Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use tempfile::TempDir;
 use usage_rollup::clock::Clock;
 use usage_rollup::config::{Config, Layers};
 use usage_rollup::ingest::source::{FileSource, Source};
 use usage_rollup::jobs::{self, IngestReport, Installation, Run, Wanted};
 use usage_rollup::model::PeriodType;
-use usage_rollup::store::{InputKind, Ledger, RowFilter};
+use usage_rollup::store::{InputKind, Ledger, RowFilter, StoreUrl};
 use usage_rollup::usage::export::{ExportFormat, export};
 
 use super::stores::{Database, On};
@@ -58,6 +59,21 @@ impl Engine {
         let mut exported = Vec::new();
         export(&self.installation.store, &filter, format, &mut exported).await.unwrap();
         exported
+    }
+
+    /// The values of the one column that a statement selects, as a reader with SQL finds them.
+    pub async fn view(&self, statement: &str) -> Vec<String> {
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        match &self.installation.config.store.url {
+            StoreUrl::Sqlite(path) => {
+                let mut reader = sqlx::SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+                sqlx::query_scalar(statement).fetch_all(&mut reader).await.unwrap()
+            }
+            StoreUrl::Postgres(_) => {
+                let mut reader = sqlx::PgConnection::connect(&self.database.url()).await.unwrap();
+                sqlx::query_scalar(statement).fetch_all(&mut reader).await.unwrap()
+            }
+        }
     }
 
     pub async fn ledger(&self) -> Ledger {
