@@ -121,6 +121,7 @@ async fn no_statement_goes_through_a_table_that_grows() {
     let is_fine = |(table, statement): &(String, String)| {
         small.contains(&table.as_str()) || OF_ALL.iter().any(|all| statement.contains(all))
     };
-    let walked: Vec<_> = walked_through(database).into_iter().filter(|walked| !is_fine(walked)).collect();
-    assert!(walked.is_empty(), "{walked:#?}");
+    let (fine, others): (Vec<_>, Vec<_>) = walked_through(database).into_iter().partition(is_fine);
+    assert!(fine.iter().any(|(table, _)| table == "segments"), "it is seen that all live segments are read: {fine:#?}");
+    assert!(others.is_empty(), "{others:#?}");
 }

@@ -1,8 +1,8 @@
 //! What only a server can do to a store: another machine's writer, a session left in a transaction, passwords and certificates.
 
 use std::future::Future;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::pin::Pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use usage_rollup::model::Instant;
@@ -42,10 +42,9 @@ async fn a_writer_on_another_machine_fences_the_one_before() {
 }
 
 /// Polls a future so many times, with a moment in between for the server to answer, and drops it then.
-async fn cut_off<F: Future>(future: F, polls: usize) -> bool {
-    let mut future = pin!(future);
+async fn cut_off<T>(mut future: Pin<Box<dyn Future<Output = T> + '_>>, polls: usize) -> bool {
     for _ in 0..polls {
-        if let Poll::Ready(_) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
             return true;
         }
         tokio::time::sleep(Duration::from_millis(3)).await;
@@ -60,7 +59,7 @@ async fn what_is_written_after_a_commit_was_cut_off_is_there() {
     let lease = lease(&store).await;
     let commits = || server().sql(database.name(), "SELECT commits FROM lease").trim().parse::<i64>().unwrap();
     let mut polls = 0;
-    while !cut_off(store.commit_log(&lease, &LogCommit::default(), NOW), polls).await {
+    while !cut_off(Box::pin(store.commit_log(&lease, &LogCommit::default(), NOW)), polls).await {
         let before = commits();
         store.commit_log(&lease, &LogCommit::default(), NOW).await.unwrap();
         assert!(commits() > before, "cut off after {polls} polls, the next commit vanished");

@@ -189,7 +189,7 @@ async fn both_stores_export_the_same_bytes() {
     let mut exports = Vec::new();
     for on in [On::Sqlite, On::Postgres] {
         let engine = Engine::new(on, "2026-11-23T00:00:00Z", &[("reporting.timezone", "Asia/Kolkata")]).await;
-        engine.ingest(&[events.clone()]).await;
+        engine.ingest(std::slice::from_ref(&events)).await;
         for period_type in [PeriodType::Daily, PeriodType::Monthly] {
             for format in [ExportFormat::Csv, ExportFormat::Ndjson, ExportFormat::Parquet] {
                 exports.push(engine.export_as(period_type, format).await);
