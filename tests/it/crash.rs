@@ -102,7 +102,9 @@ fn a_run_that_is_cut_short_goes_on_where_it_stopped(on: On) {
     let deadline = Instant::now() + Duration::from_mins(1);
     let has_begun = || status(&binary).is_some_and(|status| status["segments"].as_i64().unwrap_or_default() > 0);
     while !has_begun() && child.try_wait().unwrap().is_none() && Instant::now() < deadline {}
-    terminate(&child);
+    if child.try_wait().unwrap().is_none() {
+        terminate(&child);
+    }
     let output = child.wait_with_output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     if output.status.success() {

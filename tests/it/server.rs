@@ -65,7 +65,7 @@ async fn what_is_written_after_a_commit_was_cut_off_is_there() {
         assert!(commits() > before, "cut off after {polls} polls, the next commit vanished");
         polls += 1;
     }
-    assert!(polls > 3, "nothing was cut off");
+    assert!(polls > 1, "nothing was cut off");
 }
 
 #[test]

@@ -96,22 +96,20 @@ pub(super) fn in_list(parameter: &str) -> String {
 }
 
 pub(super) fn lookup(lookup: &Lookup) -> String {
+    let Lookup { columns, table, keys, condition, .. } = lookup;
     let column = |column: &Column| match column {
         Column::Guid(name) | Column::Day(name) | Column::Encoded(name) | Column::Bytes(name) => *name,
     };
-    let columns = lookup.columns.iter().map(column).collect::<Vec<&str>>().join(", ");
-    let numbers: Vec<String> = (1..=lookup.keys.len()).map(|number| format!("${number}")).collect();
-    let keys: Vec<String> =
-        numbers.iter().zip(lookup.keys).map(|(number, key)| format!("{key} = key{}", &number[1..])).collect();
-    let conditions = keys.into_iter().chain((!lookup.condition.is_empty()).then(|| lookup.condition.to_owned()));
-    let conditions = conditions.collect::<Vec<String>>().join(" AND ");
-    let table = lookup.table;
-    if numbers.is_empty() {
-        return format!("SELECT {columns} FROM {table} WHERE {conditions}");
-    }
-    let names: Vec<String> = (1..=numbers.len()).map(|number| format!("key{number}")).collect();
-    let (numbers, names) = (numbers.join(", "), names.join(", "));
-    format!("SELECT {columns} FROM unnest({numbers}) AS wanted ({names}) CROSS JOIN {table} WHERE {conditions}")
+    let columns = columns.iter().map(column).collect::<Vec<&str>>().join(", ");
+    let mut conditions: Vec<String> = (1..).zip(*keys).map(|(number, key)| format!("{key} = key{number}")).collect();
+    conditions.extend((!condition.is_empty()).then(|| (*condition).to_owned()));
+    let conditions = conditions.join(" AND ");
+    let each = |before: &str| (1..=keys.len()).map(|number| format!("{before}{number}")).collect::<Vec<_>>().join(", ");
+    let wanted = match keys.len() {
+        0 => String::new(),
+        _ => format!("unnest({}) AS wanted ({}) CROSS JOIN ", each("$"), each("key")),
+    };
+    format!("SELECT {columns} FROM {wanted}{table} WHERE {conditions}")
 }
 
 /// The rows of a [`lookup`].

@@ -90,22 +90,22 @@ fn wanted(parameter: &str, bytes: usize) -> String {
 /// All rows in one value: a row that is handed over from SQLite's thread by itself costs more than what stands in it. GUIDs
 /// have 16 bytes, numbers are padded, encoded values tell their own length, and that of other bytes comes before them.
 pub(super) fn lookup(lookup: &Lookup) -> String {
+    let Lookup { columns, table, keys, condition, .. } = lookup;
     let column = |column: &Column| match column {
         Column::Guid(name) | Column::Encoded(name) => (*name).to_owned(),
         Column::Day(name) => format!("printf('%11s', coalesce({name}, ''))"),
         Column::Bytes(name) => format!("printf('%11s', length({name})) || {name}"),
     };
-    let columns = lookup.columns.iter().map(column).collect::<Vec<String>>().join(" || ");
-    let keys = (1..).step_by(16).zip(lookup.keys);
-    let keys: Vec<String> = keys.map(|(at, key)| format!("{key} = substr($1, at + {}, 16)", at - 1)).collect();
-    let conditions = keys.into_iter().chain((!lookup.condition.is_empty()).then(|| lookup.condition.to_owned()));
-    let conditions = conditions.collect::<Vec<String>>().join(" AND ");
-    let (wanted, from) = match lookup.keys.len() {
-        0 => (String::new(), String::new()),
-        of_key => (wanted("$1", of_key * 16), "wanted CROSS JOIN ".to_owned()),
+    let columns = columns.iter().map(column).collect::<Vec<String>>().join(" || ");
+    let of_key = |(at, key): (usize, &&str)| format!("{key} = substr($1, at + {at}, 16)");
+    let mut conditions: Vec<String> = (0..).step_by(16).zip(*keys).map(of_key).collect();
+    conditions.extend((!condition.is_empty()).then(|| (*condition).to_owned()));
+    let conditions = conditions.join(" AND ");
+    let (with, from) = match keys.len() {
+        0 => (String::new(), ""),
+        of_key => (wanted("$1", of_key * 16), "wanted CROSS JOIN "),
     };
-    let table = lookup.table;
-    format!("{wanted} SELECT CAST(group_concat({columns}, '') AS BLOB) FROM {from}{table} WHERE {conditions}")
+    format!("{with} SELECT CAST(group_concat({columns}, '') AS BLOB) FROM {from}{table} WHERE {conditions}")
 }
 
 /// The rows of a [`lookup`].
