@@ -1,5 +1,6 @@
 use super::output::{print, table};
 use super::{Options, Outcome};
+use crate::store::without_password;
 
 /// The configuration in force
 #[derive(Debug, clap::Args)]
@@ -25,32 +26,11 @@ impl Args {
             Action::Show => {
                 let mut table = table(["setting", "value", "from"]);
                 for (key, setting) in layers.iter() {
-                    table.add_row([key, &masked(&setting.value), &setting.origin]);
+                    table.add_row([key, &without_password(&setting.value), &setting.origin]);
                 }
                 print(&format!("{}\n", table.trim_fmt()))?;
             }
         }
         Ok(Outcome::Done)
-    }
-}
-
-/// The value without the password that a URL may hold.
-fn masked(value: &str) -> String {
-    let hidden = value.split_once("://").and_then(|(scheme, rest)| {
-        let (credentials, host) = rest.rsplit_once('@')?;
-        let user = credentials.split(':').next().unwrap_or_default();
-        Some(format!("{scheme}://{user}:********@{host}"))
-    });
-    hidden.unwrap_or_else(|| value.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_are_masked() {
-        assert_eq!(masked("postgres://me:s3cret@db/usage"), "postgres://me:********@db/usage");
-        assert_eq!(masked("127.0.0.1:8080"), "127.0.0.1:8080");
     }
 }

@@ -13,7 +13,7 @@ use crate::generate::{Plan, write_files};
 use crate::ingest::source::{FileSource, Source};
 use crate::jobs::{self, IngestReport, Installation, Wanted};
 use crate::model::{Numbers, PeriodType, UsageRow};
-use crate::store::InputKind;
+use crate::store::{InputKind, StoreUrl};
 
 const EVENTS: u64 = 250_000;
 const SERVICES: u32 = 40;
@@ -37,6 +37,10 @@ impl Args {
         }
         let listener = free_listener(&mut config).await?;
         let installation = Installation::open(&data_dir, config, options.clock()).await?;
+        let url = &installation.config.store.url;
+        if installation.store.next_input_id().await? > 1 {
+            return Err(WrongUsage(format!("the store {url} is not empty; the demo wants a fresh one")).into());
+        }
 
         let events = HumanCount(EVENTS);
         print(&format!("Making {events} events of {SERVICES} services over {DAYS} days, and rolling them up …\n"))?;
@@ -128,11 +132,15 @@ async fn told(installation: &Installation, report: &IngestReport, seconds: f64) 
     // By the name that it was called by, so that the lines work as they stand.
     let program = std::env::args().next().unwrap_or_else(|| "usage-rollup".to_owned());
     let dir = installation.data_dir.display();
+    let store = match &installation.config.store.url {
+        StoreUrl::Sqlite(path) => path.file_name().unwrap_or_default().display().to_string(),
+        StoreUrl::Postgres(_) => "on the server".to_owned(),
+    };
     Ok(format!(
         "\n{} lines in {seconds:.2} s: {} stored, {} duplicate, {} rejected; {} rows written.\n\n\
          The busiest services of the month from {month}:\n\n{}\n\n\
          Everything lies in {dir}:\n\
-         \x20 usage.db            rows, directory and catalog (SQLite)\n\
+         \x20 {store:<19} rows, directory and catalog\n\
          \x20 events/             every event, as Parquet: open it with DuckDB or Polars\n\
          \x20 inbox/              drop NDJSON files of events here, and they are taken within seconds\n\n\
          The API listens on http://{address} (without keys, because this is a demo). Try:\n\n\

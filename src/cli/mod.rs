@@ -29,6 +29,7 @@ use clap::{Parser, Subcommand};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Layers};
 use crate::jobs::{Installation, Run};
+use crate::store::{StoreError, StoreUrl};
 use crate::telemetry::{self, LogFormat};
 
 const DEFAULT_DATA_DIR: &str = "data";
@@ -121,8 +122,8 @@ impl Cli {
         let options = self.options;
         runtime.block_on(async {
             match self.command {
-                Command::Demo(args) => args.run(&options).await,
-                Command::Run(args) => args.run(&options).await,
+                Command::Demo(args) => Box::pin(args.run(&options)).await,
+                Command::Run(args) => Box::pin(args.run(&options)).await,
                 Command::Serve(args) => args.run(&options).await,
                 Command::Ingest(args) => args.run(&options).await,
                 Command::Rollup(args) => args.run(&options).await,
@@ -166,8 +167,9 @@ impl Options {
     /// Opens an installation that is there already.
     async fn existing_installation(&self) -> anyhow::Result<Installation> {
         let config = self.configure(&self.layers()?)?;
-        if !config.store.path.exists() {
-            return Err(crate::store::StoreError::Missing { path: config.store.path }.into());
+        match &config.store.url {
+            StoreUrl::Sqlite(path) if !path.exists() => Err(StoreError::Missing { path: path.clone() })?,
+            StoreUrl::Sqlite(_) | StoreUrl::Postgres(_) => {}
         }
         Installation::open(&self.data_dir, config, self.clock()).await
     }

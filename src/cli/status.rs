@@ -19,8 +19,7 @@ pub(super) struct Args {
 impl Args {
     pub async fn run(self, options: &Options) -> anyhow::Result<Outcome> {
         let installation = options.existing_installation().await?;
-        let now = installation.now().to_rfc3339_seconds();
-        let status = installation.store.status(&now).await?;
+        let status = installation.store.status(installation.now()).await?;
         let problems = problems(&installation, &status);
         if self.json {
             let mut value = serde_json::to_value(&status).context("the status can't be written as JSON")?;

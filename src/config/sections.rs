@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::{ConfigError, Layers};
 use crate::ingest::source::inbox::AfterCommit;
 use crate::model::{EventType, Instant, Zone};
+use crate::store::{StoreUrl, without_password};
 
 /// The configuration in force.
 #[derive(Clone, Debug)]
@@ -26,8 +27,7 @@ pub struct Config {
 
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// The SQLite database.
-    pub path: PathBuf,
+    pub url: StoreUrl,
 }
 
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ impl Config {
     /// When a value can't be: the error names the key, where it came from and what was expected.
     pub fn from_layers(layers: &Layers, data_dir: &Path) -> Result<Self, ConfigError> {
         let config = Self {
-            store: Store { path: check(layers, "store.url", |url| database_path(url, data_dir))? },
+            store: Store { url: store_url(layers, data_dir)? },
             reporting: Reporting { timezone: parse(layers, "reporting.timezone")? },
             ingest: Ingest {
                 inbox: path_or(layers, "ingest.inbox", &data_dir.join("inbox")),
@@ -126,7 +126,7 @@ fn bad(layers: &Layers, key: &str, problem: impl Display) -> ConfigError {
     ConfigError::BadValue {
         key: key.to_owned(),
         origin: setting.origin.clone(),
-        value: format!("'{}'", setting.value),
+        value: format!("'{}'", without_password(&setting.value)),
         problem: problem.to_string(),
     }
 }
@@ -144,11 +144,19 @@ fn path_or(layers: &Layers, key: &str, default: &Path) -> PathBuf {
     if value.is_empty() { default.to_owned() } else { PathBuf::from(value) }
 }
 
-fn database_path(url: &str, data_dir: &Path) -> Result<PathBuf, String> {
-    match url.split_once(':') {
-        None if url.is_empty() => Ok(data_dir.join("usage.db")),
-        Some(("sqlite", path)) => Ok(PathBuf::from(path.strip_prefix("//").unwrap_or(path))),
-        _ => Err("expected sqlite:PATH, or nothing for usage.db in the data directory".to_owned()),
+fn store_url(layers: &Layers, data_dir: &Path) -> Result<StoreUrl, ConfigError> {
+    let default = data_dir.join("usage.db");
+    let url = check(layers, "store.url", |url| StoreUrl::parse(url, &default).map_err(|error| error.to_string()))?;
+    match (url, layers.get("store.password_file").value.as_str()) {
+        (url, "") => Ok(url),
+        (StoreUrl::Postgres(server), path) => {
+            let unreadable = |error| bad(layers, "store.password_file", format!("cannot read it: {error}"));
+            let password = std::fs::read_to_string(path).map_err(unreadable)?;
+            Ok(StoreUrl::Postgres(server.with_password(password.trim_end_matches(['\r', '\n']))))
+        }
+        (StoreUrl::Sqlite(_), _) => {
+            Err(bad(layers, "store.password_file", "a SQLite database takes no password; set store.url to a server's"))
+        }
     }
 }
 
@@ -219,7 +227,7 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_specification() {
         let config = with("rollup.threads", "0").unwrap();
-        assert_eq!(config.store.path, Path::new("data/usage.db"));
+        assert_eq!(config.store.url.to_string(), "data/usage.db");
         assert_eq!(config.ingest.identity_window, Duration::from_hours(7 * 24));
         assert_eq!(config.ingest.max_future, Duration::from_hours(24));
         assert_eq!(config.rollup.settle_after, Duration::from_hours(2));
@@ -238,6 +246,8 @@ mod tests {
             ("api.auth", "maybe"),
             ("schedule.ingest", "* * * * *"),
             ("store.url", "mysql://x"),
+            ("store.url", "postgres://me:s3cret@db:port/usage"),
+            ("store.password_file", "secret"),
             ("ingest.after_commit", "burn"),
         ];
         let errors: Vec<String> = cases.iter().map(|(key, value)| with(key, value).unwrap_err()).collect();
@@ -250,7 +260,9 @@ mod tests {
         --test: `api.listen` is '8080', which can't be: invalid socket address syntax
         --test: `api.auth` is 'maybe', which can't be: expected keys or off
         --test: `schedule.ingest` is '* * * * *', which can't be: Invalid pattern: Pattern must have 6 or 7 fields when seconds are required and years are optional.; expected cron with seconds, such as 0 */5 * * * *
-        --test: `store.url` is 'mysql://x', which can't be: expected sqlite:PATH, or nothing for usage.db in the data directory
+        --test: `store.url` is 'mysql://x', which can't be: expected sqlite:PATH, postgres://USER@HOST/DATABASE, or nothing for usage.db in the data directory
+        --test: `store.url` is 'postgres://me:********@db:port/usage', which can't be: error with configuration: invalid port number
+        --test: `store.password_file` is 'secret', which can't be: a SQLite database takes no password; set store.url to a server's
         --test: `ingest.after_commit` is 'burn', which can't be: expected move or delete
         ");
     }

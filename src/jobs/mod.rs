@@ -77,7 +77,7 @@ impl Installation {
     pub async fn open(data_dir: &Path, config: Config, clock: Clock) -> anyhow::Result<Self> {
         std::fs::create_dir_all(data_dir)
             .with_context(|| format!("cannot create the data directory {}", data_dir.display()))?;
-        let store = Store::open(&config.store.path).await?;
+        let store = Store::open(&config.store.url).await?;
         let configured = config.reporting.timezone.name();
         let stored = store.settle_zone(configured).await?;
         if stored != configured {

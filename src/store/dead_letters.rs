@@ -1,11 +1,7 @@
 //! Rejected lines, kept whole with their reason until they are replayed.
 
-use std::sync::Arc;
-
-use sqlx::{Row as _, SqliteConnection};
-
-use super::batch::Insert;
-use super::{Result, Store, StoreError, count, text_of};
+use super::db::{AnyText, Insert, Row, Shown, Transaction};
+use super::{Result, Store, StoreError, count};
 use crate::ingest::decode::{Reason, Rejection};
 use crate::model::Instant;
 
@@ -41,58 +37,52 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn dead_letters(&self, reason: Option<Reason>, after: i64, limit: i64) -> Result<Vec<StoredDeadLetter>> {
-        let rows = sqlx::query(
-            "SELECT d.id, i.name, d.rejected_at, d.input_id, d.line, d.byte_offset, d.reason, d.member, d.detail, d.content,
-                 d.length, d.hash
+        let letters = self.db.readers.sql(
+            "SELECT d.id, i.name, d.rejected_at, d.input_id, d.line, d.byte_offset, d.reason, d.member, d.detail,
+                 d.content, d.length, d.hash
              FROM dead_letters d JOIN inputs i ON i.id = d.input_id
              WHERE d.id > $1 AND ($2 IS NULL OR d.reason = $2) ORDER BY d.id LIMIT $3",
-        )
-        .bind(after)
-        .bind(reason.map(Reason::code))
-        .bind(limit)
-        .fetch_all(&self.readers)
-        .await?;
+        );
+        let rows = letters.bind(after).bind(reason.map(Reason::code)).bind(limit).all().await?;
         rows.iter().map(stored).collect()
     }
 }
 
-fn stored(row: &sqlx::sqlite::SqliteRow) -> Result<StoredDeadLetter> {
-    let unsigned = |column| row.try_get::<i64, _>(column).map(i64::cast_unsigned);
-    let code: &str = row.try_get("reason")?;
+fn stored(row: &Row) -> Result<StoredDeadLetter> {
+    let code: &str = row.get("reason")?;
     let reason = Reason::from_code(code).ok_or_else(|| StoreError::inconsistent(format!("the reason {code}")))?;
     Ok(StoredDeadLetter {
-        id: row.try_get("id")?,
-        input_name: row.try_get("name")?,
-        rejected_at: row.try_get("rejected_at")?,
+        id: row.get("id")?,
+        input_name: row.get("name")?,
+        rejected_at: row.get::<Instant>("rejected_at")?.to_rfc3339_seconds(),
         letter: DeadLetter {
-            input: row.try_get("input_id")?,
-            line: unsigned("line")?,
-            offset: unsigned("byte_offset")?,
-            rejection: Rejection { reason, member: row.try_get("member")?, detail: row.try_get("detail")? },
-            content: row.try_get("content")?,
-            length: unsigned("length")?,
-            hash: row.try_get::<&[u8], _>("hash")?.try_into().map_err(StoreError::inconsistent)?,
+            input: row.get("input_id")?,
+            line: row.unsigned("line")?,
+            offset: row.unsigned("byte_offset")?,
+            rejection: Rejection { reason, member: row.any_text("member")?, detail: row.any_text("detail")? },
+            content: row.get("content")?,
+            length: row.unsigned("length")?,
+            hash: row.get::<&[u8]>("hash")?.try_into().map_err(StoreError::inconsistent)?,
         },
     })
 }
 
-pub(super) async fn insert(connection: &mut SqliteConnection, letters: &[DeadLetter], now: Instant) -> Result<()> {
+pub(super) async fn insert(transaction: &mut Transaction, letters: &[DeadLetter], now: Instant) -> Result<()> {
     static LETTERS: Insert = Insert::new(
-        "INSERT INTO dead_letters
-            (input_id, line, byte_offset, reason, member, detail, content, length, hash, rejected_at)",
-        10,
+        "dead_letters",
+        &["input_id", "line", "byte_offset", "reason", "member", "detail", "content", "length", "hash", "rejected_at"],
         "",
     );
-    let rejected_at: Arc<str> = text_of(now).into();
+    let rejected_at = Shown::from(now);
     LETTERS
-        .all(connection, letters, |values, letter| {
+        .all(transaction, letters, |values, letter| {
             values
                 .push(letter.input)
                 .push(letter.line.cast_signed())
                 .push(letter.offset.cast_signed())
                 .push(letter.rejection.reason.code())
-                .push(letter.rejection.member.as_str())
-                .push(letter.rejection.detail.as_str())
+                .push(AnyText(&letter.rejection.member))
+                .push(AnyText(&letter.rejection.detail))
                 .push(letter.content.as_slice())
                 .push(letter.length.cast_signed())
                 .push(letter.hash.as_slice())
@@ -102,18 +92,15 @@ pub(super) async fn insert(connection: &mut SqliteConnection, letters: &[DeadLet
 }
 
 /// Takes replayed letters out, and moves their lines from the rejected to the accepted ones of the inputs they came in.
-pub(super) async fn remove(connection: &mut SqliteConnection, ids: &[i64]) -> Result<()> {
+pub(super) async fn remove(transaction: &mut Transaction, ids: &[i64]) -> Result<()> {
     for id in ids {
-        let input: Option<i64> = sqlx::query_scalar("DELETE FROM dead_letters WHERE id = $1 RETURNING input_id")
-            .bind(id)
-            .fetch_optional(&mut *connection)
-            .await?;
-        let input = input.ok_or_else(|| StoreError::inconsistent(format!("dead letter {id} was replayed twice")))?;
-        let moved = sqlx::query("UPDATE inputs SET accepted = accepted + 1, rejected = rejected - 1 WHERE id = $1")
-            .bind(input)
-            .execute(&mut *connection)
-            .await?;
-        if count(moved.rows_affected())? != 1 {
+        let remove = transaction.sql("DELETE FROM dead_letters WHERE id = $1 RETURNING input_id");
+        let removed = remove.bind(*id).optional().await?;
+        let removed =
+            removed.ok_or_else(|| StoreError::inconsistent(format!("dead letter {id} was replayed twice")))?;
+        let accept = "UPDATE inputs SET accepted = accepted + 1, rejected = rejected - 1 WHERE id = $1";
+        let moved = transaction.sql(accept).bind(removed.get::<i64>("input_id")?).execute().await?;
+        if count(moved)? != 1 {
             return Err(StoreError::inconsistent(format!("dead letter {id} has no input")));
         }
     }

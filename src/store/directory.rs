@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 
-use super::batch::{Insert, joined};
-use super::{Result, Store, StoreError, guid, text_of};
+use super::db::{Guids, Insert, Row, Spelled, Transaction};
+use super::{Result, Store, StoreError};
 use crate::model::{Day, Instant, Service};
 use crate::rollup::PatchEvent;
 
@@ -19,11 +18,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn service(&self, service: Uuid) -> Result<Option<Service>> {
-        let row = sqlx::query("SELECT service_guid, document FROM service_directory WHERE service_guid = $1")
-            .bind(service.as_bytes().as_slice())
-            .fetch_optional(&self.readers)
-            .await?;
-        row.as_ref().map(entry).transpose()
+        let entry_of = "SELECT service_guid, document FROM service_entries WHERE service_guid = $1";
+        self.db.readers.sql(entry_of).bind(service).optional().await?.as_ref().map(entry).transpose()
     }
 
     /// All directory entries, by creation, then GUID.
@@ -31,36 +27,27 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn services(&self) -> Result<Vec<Service>> {
-        let rows =
-            sqlx::query("SELECT service_guid, document FROM service_directory ORDER BY created_on, service_guid")
-                .fetch_all(&self.readers)
-                .await?;
-        rows.iter().map(entry).collect()
+        let all = "SELECT service_guid, document FROM service_entries ORDER BY created_on, service_guid";
+        self.db.exports.sql(all).all().await?.iter().map(entry).collect()
     }
 }
 
-fn entry(row: &sqlx::sqlite::SqliteRow) -> Result<Service> {
-    let service: Service = serde_json::from_str(row.try_get("document")?).map_err(StoreError::inconsistent)?;
-    Ok(Service { service_guid: guid(row, "service_guid")?, ..service })
+fn entry(row: &Row) -> Result<Service> {
+    let service: Service = serde_json::from_str(row.get("document")?).map_err(StoreError::inconsistent)?;
+    Ok(Service { service_guid: row.get("service_guid")?, ..service })
 }
 
 /// Replaces the patches of these partitions and services, and draws the services' entries anew.
 pub(super) async fn replace_patches(
-    connection: &mut SqliteConnection,
+    transaction: &mut Transaction,
     patches: &BTreeMap<(Day, Uuid), Vec<PatchEvent>>,
 ) -> Result<()> {
-    static PATCHES: Insert =
-        Insert::new("INSERT INTO service_patches (service_guid, day, position, time, patch)", 5, "");
+    static REMOVE: Spelled = Spelled::new("DELETE FROM service_patches WHERE service_guid {in guids $1} AND day = $2");
+    static PATCHES: Insert = Insert::new("service_patches", &["service_guid", "day", "position", "time", "patch"], "");
     let keys: Vec<(Day, Uuid)> = patches.keys().copied().collect();
     for keys in keys.chunk_by(|a, b| a.0 == b.0) {
-        sqlx::query(
-            "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 16 FROM wanted WHERE at + 16 < length($1))
-             DELETE FROM service_patches WHERE service_guid IN (SELECT substr($1, at, 16) FROM wanted) AND day = $2",
-        )
-        .bind(joined(keys.iter().map(|(_, service)| service)))
-        .bind(keys[0].0.0)
-        .execute(&mut *connection)
-        .await?;
+        let services: Vec<Uuid> = keys.iter().map(|(_, service)| *service).collect();
+        transaction.sql(&REMOVE).bind(Guids::from(services)).bind(keys[0].0).execute().await?;
     }
     let of_key = |((day, service), events): (&(Day, Uuid), &'_ Vec<PatchEvent>)| -> Vec<(Uuid, Day, i64, PatchEvent)> {
         (0..).zip(events).map(|(position, event)| (*service, *day, position, event.clone())).collect()
@@ -68,73 +55,61 @@ pub(super) async fn replace_patches(
     let mut events: Vec<(Uuid, Day, i64, PatchEvent)> = patches.iter().flat_map(of_key).collect();
     events.sort_unstable_by_key(|(service, day, position, _)| (*service, *day, *position));
     PATCHES
-        .all(connection, &events, |values, (service, day, position, event)| {
-            values
-                .push(service.as_bytes().as_slice())
-                .push(day.0)
-                .push(*position)
-                .push(event.time.nanos())
-                .push(event.patch.as_str());
+        .all(transaction, &events, |values, (service, day, position, event)| {
+            values.push(*service).push(*day).push(*position).push(event.time.nanos()).push(event.patch.as_str());
         })
         .await?;
     let services: BTreeSet<Uuid> = patches.keys().map(|(_, service)| *service).collect();
     let services: Vec<Uuid> = services.into_iter().collect();
     for services in services.chunks(SERVICES_AT_A_TIME) {
-        redraw(connection, services).await?;
+        redraw(transaction, services).await?;
     }
     Ok(())
 }
 
-/// An instant or a date (from its midnight on, as the API shows it) in the one form that sorts by time.
+/// Whatever spells an instant or a date (from its midnight on, as the API shows it), in the one form that sorts by time.
 fn sortable(created_on: &str) -> String {
     let instant = Instant::parse_rfc3339(created_on).or_else(|| Some(created_on.parse::<Day>().ok()?.utc_start()));
-    instant.map_or_else(|| created_on.to_owned(), text_of)
+    instant.map_or_else(|| created_on.to_owned(), Instant::to_rfc3339_seconds)
 }
 
-async fn redraw(connection: &mut SqliteConnection, services: &[Uuid]) -> Result<()> {
+async fn redraw(transaction: &mut Transaction, services: &[Uuid]) -> Result<()> {
+    static PATCHES: Spelled = Spelled::new(
+        "SELECT service_guid, time, patch FROM service_patches WHERE service_guid {in guids $1}
+         ORDER BY service_guid, day, position",
+    );
     static ENTRIES: Insert = Insert::new(
-        "INSERT INTO service_directory (service_guid, status, created_on, reseller_guid, partner_guid, document)",
-        6,
-        "ON CONFLICT DO UPDATE SET status = excluded.status, created_on = excluded.created_on,
+        "service_entries",
+        &["service_guid", "status", "created_on", "reseller_guid", "partner_guid", "document"],
+        "ON CONFLICT (service_guid) DO UPDATE SET status = excluded.status, created_on = excluded.created_on,
              reseller_guid = excluded.reseller_guid, partner_guid = excluded.partner_guid, document = excluded.document",
     );
-    let rows = sqlx::query(
-        "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 16 FROM wanted WHERE at + 16 < length($1))
-         SELECT service_guid, time, patch
-         FROM wanted CROSS JOIN service_patches ON service_guid = substr($1, at, 16) ORDER BY at, day, position",
-    )
-    .bind(joined(services))
-    .fetch_all(&mut *connection)
-    .await?;
+    let rows = transaction.sql(&PATCHES).bind(Guids::from(services)).all().await?;
     let mut patches: BTreeMap<Uuid, (Instant, Vec<&str>)> = BTreeMap::new();
     for row in &rows {
-        let first_seen = Instant::from_nanos(row.try_get("time")?);
-        let of_service = patches.entry(guid(row, "service_guid")?).or_insert((first_seen, Vec::new()));
-        of_service.1.push(row.try_get("patch")?);
+        let first_seen = Instant::from_nanos(row.get("time")?);
+        let of_service = patches.entry(row.get("service_guid")?).or_insert((first_seen, Vec::new()));
+        of_service.1.push(row.get("patch")?);
     }
     for gone in services.iter().filter(|service| !patches.contains_key(service)) {
-        sqlx::query("DELETE FROM service_directory WHERE service_guid = $1")
-            .bind(gone.as_bytes().as_slice())
-            .execute(&mut *connection)
-            .await?;
+        transaction.sql("DELETE FROM service_entries WHERE service_guid = $1").bind(*gone).execute().await?;
     }
     let entry = |(guid, (first_seen, patches)): (Uuid, (Instant, Vec<&str>))| {
         let mut service = Service::from_patches(guid, patches).map_err(StoreError::inconsistent)?;
         // Every answer must say when a service was created: one that was never told was first heard of then.
-        let created_on = service.created_on.get_or_insert_with(|| text_of(first_seen)).clone();
+        let created_on = service.created_on.get_or_insert_with(|| first_seen.to_rfc3339_seconds()).clone();
         let document = serde_json::to_string(&service).map_err(StoreError::inconsistent)?;
         Ok((guid, service, sortable(&created_on), document))
     };
     let entries = patches.into_iter().map(entry).collect::<Result<Vec<(Uuid, Service, String, String)>>>()?;
     ENTRIES
-        .all(connection, &entries, |values, (guid, service, created_on, document)| {
-            let bytes = |guid: &Uuid| guid.as_bytes().to_vec();
+        .all(transaction, &entries, |values, (guid, service, created_on, document)| {
             values
-                .push(guid.as_bytes().as_slice())
+                .push(*guid)
                 .push(service.status().name())
                 .push(created_on.as_str())
-                .push(service.reseller_guid.as_ref().map(bytes))
-                .push(service.partner_guid.as_ref().map(bytes))
+                .push(service.reseller_guid)
+                .push(service.partner_guid)
                 .push(document.as_str());
         })
         .await

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::batch::Insert;
-use super::{Lease, LogCommit, Result, Store, StoreError, day, guid};
+use super::db::{Guids, Insert, Spelled, Transaction};
+use super::{Lease, LogCommit, Result, Store, StoreError};
 use crate::model::Day;
 
 /// A day that must be recomputed.
@@ -33,32 +32,27 @@ impl Store {
         from: Day,
         services: &[Uuid],
     ) -> Result<()> {
+        static REDRAW: Spelled = Spelled::new(
+            "UPDATE service_progress SET dirty_from = CASE
+                 WHEN first_day > $1 THEN first_day
+                 WHEN dirty_from < $1 AND dirty_from >= first_day THEN dirty_from
+                 WHEN dirty_from < $1 THEN first_day
+                 ELSE $1 END
+             WHERE first_day IS NOT NULL AND ($2 OR service_guid {in guids $3})",
+        );
         let mut transaction = self.begin_leased(lease).await?;
-        // An empty GUID marks the whole day.
-        let marks = if services.is_empty() { vec![""] } else { Vec::new() };
-        let guids: Vec<String> = services.iter().map(|guid| guid.simple().to_string()).collect();
-        let marks = marks.into_iter().chain(guids.iter().map(String::as_str)).collect::<Vec<_>>();
-        let marks = serde_json::to_string(&marks).map_err(StoreError::inconsistent)?;
-        sqlx::query(
-            "INSERT INTO dirty_partitions (day, service_guid)
-             SELECT DISTINCT day, unhex(value) FROM segment_partitions, json_each($3) WHERE day BETWEEN $1 AND $2
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(first.0)
-        .bind(last.0)
-        .bind(&marks)
-        .execute(&mut *transaction)
-        .await?;
-        sqlx::query(
-            "UPDATE service_progress SET dirty_from = max(first_day, min(coalesce(dirty_from, $1), $1))
-             WHERE first_day IS NOT NULL AND ($2 = '[\"\"]' OR service_guid IN (SELECT unhex(value) FROM json_each($2)))",
-        )
-        .bind(from.0)
-        .bind(&marks)
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        Ok(())
+        let days = "SELECT DISTINCT day FROM segment_partitions WHERE day BETWEEN $1 AND $2";
+        let days = transaction.sql(days).bind(first).bind(last).all().await?;
+        let whole = services.is_empty().then_some(None);
+        let mut marks = Vec::new();
+        for day in &days {
+            let day = day.get("day")?;
+            marks.extend(services.iter().copied().map(Some).chain(whole).map(|service| (day, service)));
+        }
+        insert(&mut transaction, &marks).await?;
+        let redraw = transaction.sql(&REDRAW).bind(from).bind(services.is_empty()).bind(Guids::from(services));
+        redraw.execute().await?;
+        transaction.commit().await
     }
 
     /// The days that must be recomputed, in order.
@@ -66,26 +60,26 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn dirty_partitions(&self) -> Result<Vec<DirtyPartition>> {
-        let rows = sqlx::query(
-            "SELECT day, service_guid, coalesce((SELECT sum(rows) FROM segment_partitions p WHERE p.day = d.day), 0) AS rows
+        let dirty = self.db.writer.sql(
+            "SELECT day, service_guid, CAST(coalesce(
+                 (SELECT sum(rows) FROM segment_partitions p WHERE p.day = d.day), 0) AS bigint) AS rows
              FROM dirty_partitions d ORDER BY day, service_guid",
-        )
-        .fetch_all(&self.writer)
-        .await?;
+        );
+        let rows = dirty.all().await?;
         let mut dirty: Vec<DirtyPartition> = Vec::new();
         for row in &rows {
-            let (of, service) = (day(row, "day")?, row.try_get::<&[u8], _>("service_guid")?);
+            let (of, service) = (row.get("day")?, row.get::<&[u8]>("service_guid")?);
             // The mark of a whole day is empty, and so comes before those of services.
-            let service = if service.is_empty() { None } else { Some(guid(row, "service_guid")?) };
-            match (dirty.last_mut(), service) {
+            let service = if service.is_empty() { None } else { Some(Uuid::from_slice(service)) };
+            match (dirty.last_mut(), service.transpose().map_err(StoreError::inconsistent)?) {
                 (Some(DirtyPartition { day, services, .. }), Some(service)) if *day == of => {
                     if let Some(services) = services {
                         services.push(service);
                     }
                 }
                 (_, service) => {
-                    let rows = row.try_get::<i64, _>("rows")?.cast_unsigned();
-                    dirty.push(DirtyPartition { day: of, rows, services: service.map(|service| vec![service]) });
+                    let services = service.map(|service| vec![service]);
+                    dirty.push(DirtyPartition { day: of, rows: row.unsigned("rows")?, services });
                 }
             }
         }
@@ -94,8 +88,7 @@ impl Store {
 }
 
 /// Marks the days of new segments, whole or of thin ones their services, and of the days that voids aim at their services.
-pub(super) async fn mark_dirty(connection: &mut sqlx::SqliteConnection, commit: &LogCommit) -> Result<()> {
-    static DIRTY: Insert = Insert::new("INSERT INTO dirty_partitions (day, service_guid)", 2, "ON CONFLICT DO NOTHING");
+pub(super) async fn mark_dirty(transaction: &mut Transaction, commit: &LogCommit) -> Result<()> {
     let of_segments = commit.segments.iter().flat_map(|segment| &segment.partitions);
     let of_segments = of_segments.flat_map(|partition| {
         let services = partition.services.iter().flatten().copied().map(Some);
@@ -103,10 +96,16 @@ pub(super) async fn mark_dirty(connection: &mut sqlx::SqliteConnection, commit: 
         services.chain(whole).map(|service| (partition.day, service))
     });
     let of_voids = commit.voids.iter().map(|mark| (Day::utc_of(mark.time), Some(mark.service)));
-    let dirty: Vec<(Day, Option<Uuid>)> = of_segments.chain(of_voids).collect::<BTreeSet<_>>().into_iter().collect();
-    DIRTY
-        .all(connection, &dirty, |values, (day, service)| {
-            values.push(day.0).push(service.as_ref().map_or(&[][..], |service| service.as_bytes()));
+    let marks: Vec<(Day, Option<Uuid>)> = of_segments.chain(of_voids).collect::<BTreeSet<_>>().into_iter().collect();
+    insert(transaction, &marks).await
+}
+
+/// Marks days: of one service, or whole.
+async fn insert(transaction: &mut Transaction, marks: &[(Day, Option<Uuid>)]) -> Result<()> {
+    static MARKS: Insert = Insert::new("dirty_partitions", &["day", "service_guid"], "ON CONFLICT DO NOTHING");
+    MARKS
+        .all(transaction, marks, |values, (day, service)| {
+            values.push(*day).push(service.as_ref().map_or(&[][..], |service| service.as_bytes()));
         })
         .await
 }

@@ -2,8 +2,7 @@
 
 use uuid::Uuid;
 
-use super::batch::Joined;
-use super::facts::stored_service;
+use super::db::Lookup;
 use super::{EncodedMonths, Result, Store, StoredService};
 use crate::model::{Day, Gauges};
 use crate::rollup::MonthKey;
@@ -39,18 +38,16 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn services_to_draw(&self, today: Day) -> Result<Vec<ServiceToDraw>> {
-        let due: Option<Vec<u8>> = sqlx::query_scalar(
-            "SELECT CAST(group_concat(service_guid || printf('%11s%11s%11s%11s', coalesce(first_day, ''),
-                 coalesce(rows_from, ''), coalesce(rows_through, ''), coalesce(dirty_from, '')) || held, '') AS BLOB)
-             FROM service_progress
-             WHERE dirty_from IS NOT NULL OR (first_day <= $1 AND coalesce(rows_through, first_day - 1) < $1)",
-        )
-        .bind(today.0)
-        .fetch_one(&self.writer)
-        .await?;
-        let (mut rows, mut services) = (Joined::new(due.as_deref()), Vec::new());
-        while !rows.is_at_end() {
-            let (service, stored) = stored_service(&mut rows)?;
+        static DUE: Lookup = Lookup::new(
+            &StoredService::COLUMNS,
+            "service_progress",
+            &[],
+            "(dirty_from IS NOT NULL OR first_day <= $1 AND coalesce(rows_through, first_day - 1) < $1)",
+        );
+        let due = DUE.of(&self.db.writer, &[]).bind(today).answer().await?;
+        let (mut rows, mut services) = (due.rows(), Vec::new());
+        while rows.next() {
+            let (service, stored) = StoredService::found(&mut rows)?;
             services.extend(ServiceToDraw::of(service, &stored, today));
         }
         services.sort_unstable_by_key(|service| service.service);

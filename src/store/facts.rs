@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::batch::{Insert, Joined, joined};
+use super::db::{Column, Found, Insert, Lookup, Transaction};
 use super::{Result, Store, decode, encode};
 use crate::model::Day;
 use crate::rollup::{MergedService, MergedUsers, MonthFacts, MonthKey, ServiceTotals, UserHistory, UserKey};
@@ -22,6 +21,25 @@ pub struct StoredService {
     pub rows: Option<(Day, Day)>,
     /// The first day whose rows must be drawn anew, whatever changes.
     pub dirty_from: Option<Day>,
+}
+
+impl StoredService {
+    pub(super) const COLUMNS: [Column; 6] = [
+        Column::Guid("service_guid"),
+        Column::Day("first_day"),
+        Column::Day("rows_from"),
+        Column::Day("rows_through"),
+        Column::Day("dirty_from"),
+        Column::Encoded("held"),
+    ];
+
+    /// A service and what is stored of it, from these columns.
+    pub(super) fn found(row: &mut Found) -> Result<(Uuid, Self)> {
+        let service = row.guid()?;
+        let [first_day, rows_from, rows_through, dirty_from] = [row.day()?, row.day()?, row.day()?, row.day()?];
+        let totals = ServiceTotals { first_day, held: row.decoded()? };
+        Ok((service, Self { totals, rows: rows_from.zip(rows_through), dirty_from }))
+    }
 }
 
 /// A service's facts as they are stored, where they changed. None stands for what holds nothing any more.
@@ -68,22 +86,16 @@ impl ServiceFacts {
 /// Months' facts as they are stored. Decoded they take several times as much, so that is done service by service.
 #[derive(Debug, Default)]
 pub struct EncodedMonths {
-    found: Vec<Vec<u8>>,
-    /// In which of these, and where.
-    places: BTreeMap<(Uuid, Day), (usize, Range<usize>)>,
+    facts: Vec<u8>,
+    /// Where a month's facts are in there.
+    places: BTreeMap<(Uuid, Day), Range<usize>>,
 }
 
 impl EncodedMonths {
-    fn add(&mut self, month: Day, found: Vec<u8>) -> Result<()> {
-        let mut rows = Joined::new(Some(&found));
-        while !rows.is_at_end() {
-            let service = rows.key()?;
-            let length = rows.number::<usize>()?.unwrap_or_default();
-            let facts = rows.place_of(found.len(), length)?;
-            self.places.insert((service, month), (self.found.len(), facts));
-        }
-        self.found.push(found);
-        Ok(())
+    fn add(&mut self, service: Uuid, month: Day, facts: &[u8]) {
+        let from = self.facts.len();
+        self.facts.extend_from_slice(facts);
+        self.places.insert((service, month), from..self.facts.len());
     }
 
     /// What is here of a service, by month.
@@ -92,7 +104,7 @@ impl EncodedMonths {
     /// When the database holds something else.
     pub fn of(&self, service: Uuid) -> Result<BTreeMap<Day, MonthFacts>> {
         let all = self.places.range((service, Day(i32::MIN))..=(service, Day(i32::MAX)));
-        all.map(|((_, month), (found, at))| Ok((*month, decode(&self.found[*found][at.clone()])?))).collect()
+        all.map(|((_, month), at)| Ok((*month, decode(&self.facts[at.clone()])?))).collect()
     }
 }
 
@@ -102,20 +114,13 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn stored_services(&self, services: &[Uuid]) -> Result<HashMap<Uuid, StoredService>> {
+        static SERVICES: Lookup = Lookup::new(&StoredService::COLUMNS, "service_progress", &["service_guid"], "");
         let mut stored = HashMap::with_capacity(services.len());
         for keys in services.chunks(KEYS_AT_A_TIME) {
-            let found: Option<Vec<u8>> = sqlx::query_scalar(
-                "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 16 FROM wanted WHERE at + 16 < length($1))
-                 SELECT CAST(group_concat(service_guid || printf('%11s%11s%11s%11s', coalesce(first_day, ''),
-                     coalesce(rows_from, ''), coalesce(rows_through, ''), coalesce(dirty_from, '')) || held, '') AS BLOB)
-                 FROM wanted CROSS JOIN service_progress ON service_guid = substr($1, at, 16)",
-            )
-            .bind(joined(keys))
-            .fetch_one(&self.writer)
-            .await?;
-            let mut rows = Joined::new(found.as_deref());
-            while !rows.is_at_end() {
-                let (service, of_service) = stored_service(&mut rows)?;
+            let found = SERVICES.of(&self.db.writer, keys).answer().await?;
+            let mut rows = found.rows();
+            while rows.next() {
+                let (service, of_service) = StoredService::found(&mut rows)?;
                 stored.insert(service, of_service);
             }
         }
@@ -127,19 +132,19 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn user_histories(&self, users: &[UserKey]) -> Result<HashMap<UserKey, UserHistory>> {
+        static HISTORIES: Lookup = Lookup::new(
+            &[Column::Guid("service_guid"), Column::Guid("user_guid"), Column::Encoded("history")],
+            "users",
+            &["service_guid", "user_guid"],
+            "",
+        );
         let mut histories = HashMap::with_capacity(users.len());
         for keys in users.chunks(KEYS_AT_A_TIME) {
-            let found: Option<Vec<u8>> = sqlx::query_scalar(
-                "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 32 FROM wanted WHERE at + 32 < length($1))
-                 SELECT CAST(group_concat(service_guid || user_guid || history, '') AS BLOB)
-                 FROM wanted CROSS JOIN users ON service_guid = substr($1, at, 16) AND user_guid = substr($1, at + 16, 16)",
-            )
-            .bind(joined(keys.iter().flat_map(|(service, user)| [service, user])))
-            .fetch_one(&self.writer)
-            .await?;
-            let mut rows = Joined::new(found.as_deref());
-            while !rows.is_at_end() {
-                histories.insert((rows.key()?, rows.key()?), rows.decoded()?);
+            let guids: Vec<Uuid> = keys.iter().flat_map(|(service, user)| [*service, *user]).collect();
+            let found = HISTORIES.of(&self.db.writer, &guids).answer().await?;
+            let mut rows = found.rows();
+            while rows.next() {
+                histories.insert((rows.guid()?, rows.guid()?), rows.decoded()?);
             }
         }
         Ok(histories)
@@ -150,20 +155,22 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn month_facts(&self, months: &[MonthKey]) -> Result<EncodedMonths> {
+        static FACTS: Lookup = Lookup::new(
+            &[Column::Guid("service_guid"), Column::Bytes("facts")],
+            "service_months",
+            &["service_guid"],
+            "month = $2",
+        );
         let mut facts = EncodedMonths::default();
         let chunks = months.chunk_by(|a, b| a.0 == b.0).flat_map(|month| month.chunks(KEYS_AT_A_TIME));
         for keys in chunks {
             let month = keys[0].0;
-            let found: Option<Vec<u8>> = sqlx::query_scalar(
-                "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 16 FROM wanted WHERE at + 16 < length($1))
-                 SELECT CAST(group_concat(service_guid || printf('%11s', length(facts)) || facts, '') AS BLOB)
-                 FROM wanted CROSS JOIN service_months ON month = $2 AND service_guid = substr($1, at, 16)",
-            )
-            .bind(joined(keys.iter().map(|(_, service)| service)))
-            .bind(month.0)
-            .fetch_one(&self.writer)
-            .await?;
-            facts.add(month, found.unwrap_or_default())?;
+            let services: Vec<Uuid> = keys.iter().map(|(_, service)| *service).collect();
+            let found = FACTS.of(&self.db.writer, &services).bind(month).answer().await?;
+            let mut rows = found.rows();
+            while rows.next() {
+                facts.add(rows.guid()?, month, rows.bytes()?);
+            }
         }
         Ok(facts)
     }
@@ -173,99 +180,85 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn last_month(&self) -> Result<Option<Day>> {
-        let last: Option<i32> =
-            sqlx::query_scalar("SELECT max(month) FROM service_months").fetch_one(&self.writer).await?;
-        Ok(last.map(Day))
+        self.db.writer.sql("SELECT max(month) FROM service_months").value().await
     }
-}
-
-/// A service as it is joined: its GUID, the days, and what it holds.
-pub(super) fn stored_service(row: &mut Joined) -> Result<(Uuid, StoredService)> {
-    let service = row.key()?;
-    let [first_day, rows_from, rows_through, dirty_from] = [row.day()?, row.day()?, row.day()?, row.day()?];
-    let totals = ServiceTotals { first_day, held: row.decoded()? };
-    Ok((service, StoredService { totals, rows: rows_from.zip(rows_through), dirty_from }))
 }
 
 /// Replaces services' facts.
-pub(super) async fn replace(connection: &mut SqliteConnection, services: &[ServiceFacts]) -> Result<()> {
-    replace_users(connection, services).await?;
-    replace_months(connection, services).await?;
-    replace_totals(connection, services).await?;
-    move_ledger(connection, services).await
+pub(super) async fn replace(transaction: &mut Transaction, services: &[ServiceFacts]) -> Result<()> {
+    replace_users(transaction, services).await?;
+    replace_months(transaction, services).await?;
+    replace_totals(transaction, services).await?;
+    move_ledger(transaction, services).await
 }
 
-async fn replace_users(connection: &mut SqliteConnection, services: &[ServiceFacts]) -> Result<()> {
-    static USERS: Insert = Insert::new("INSERT OR REPLACE INTO users (service_guid, user_guid, history)", 3, "");
+async fn replace_users(transaction: &mut Transaction, services: &[ServiceFacts]) -> Result<()> {
+    static USERS: Insert = Insert::new(
+        "users",
+        &["service_guid", "user_guid", "history"],
+        "ON CONFLICT (service_guid, user_guid) DO UPDATE SET history = excluded.history",
+    );
     let all = services.iter().flat_map(|of| of.users.iter().map(|(user, history)| (of.service, *user, history)));
     let (kept, gone): (Vec<_>, Vec<_>) = all.partition(|(_, _, history)| history.is_some());
     for (service, user, _) in gone {
-        sqlx::query("DELETE FROM users WHERE service_guid = $1 AND user_guid = $2")
-            .bind(service.as_bytes().as_slice())
-            .bind(user.as_bytes().as_slice())
-            .execute(&mut *connection)
-            .await?;
+        let remove = transaction.sql("DELETE FROM users WHERE service_guid = $1 AND user_guid = $2");
+        remove.bind(service).bind(user).execute().await?;
     }
     USERS
-        .all(connection, &kept, |values, (service, user, history)| {
-            values.push(service.as_bytes().as_slice()).push(user.as_bytes().as_slice()).push(history.as_deref());
+        .all(transaction, &kept, |values, (service, user, history)| {
+            values.push(*service).push(*user).push(history.as_deref());
         })
         .await
 }
 
-async fn replace_months(connection: &mut SqliteConnection, services: &[ServiceFacts]) -> Result<()> {
-    static MONTHS: Insert = Insert::new("INSERT OR REPLACE INTO service_months (month, service_guid, facts)", 3, "");
+async fn replace_months(transaction: &mut Transaction, services: &[ServiceFacts]) -> Result<()> {
+    static MONTHS: Insert = Insert::new(
+        "service_months",
+        &["month", "service_guid", "facts"],
+        "ON CONFLICT (month, service_guid) DO UPDATE SET facts = excluded.facts",
+    );
     let all = services.iter().flat_map(|of| of.months.iter().map(|(month, facts)| (*month, of.service, facts)));
     let (mut kept, gone): (Vec<_>, Vec<_>) = all.partition(|(_, _, facts)| facts.is_some());
     for (month, service, _) in gone {
-        sqlx::query("DELETE FROM service_months WHERE month = $1 AND service_guid = $2")
-            .bind(month.0)
-            .bind(service.as_bytes().as_slice())
-            .execute(&mut *connection)
-            .await?;
+        let remove = transaction.sql("DELETE FROM service_months WHERE month = $1 AND service_guid = $2");
+        remove.bind(month).bind(service).execute().await?;
     }
     kept.sort_by_key(|(month, service, _)| (*month, *service));
     MONTHS
-        .all(connection, &kept, |values, (month, service, facts)| {
-            values.push(month.0).push(service.as_bytes().as_slice()).push(facts.as_deref());
+        .all(transaction, &kept, |values, (month, service, facts)| {
+            values.push(*month).push(*service).push(facts.as_deref());
         })
         .await
 }
 
-async fn replace_totals(connection: &mut SqliteConnection, services: &[ServiceFacts]) -> Result<()> {
+async fn replace_totals(transaction: &mut Transaction, services: &[ServiceFacts]) -> Result<()> {
+    // The earlier of two days that rows must be drawn from, where there is one.
     static PROGRESS: Insert = Insert::new(
-        "INSERT INTO service_progress (service_guid, first_day, held, dirty_from)",
-        4,
-        "ON CONFLICT DO UPDATE SET first_day = excluded.first_day, held = excluded.held,
-            dirty_from = coalesce(min(dirty_from, excluded.dirty_from), dirty_from, excluded.dirty_from)",
+        "service_progress AS stored",
+        &["service_guid", "first_day", "held", "dirty_from"],
+        "ON CONFLICT (service_guid) DO UPDATE SET first_day = excluded.first_day, held = excluded.held,
+            dirty_from = CASE WHEN stored.dirty_from < excluded.dirty_from THEN stored.dirty_from
+                ELSE coalesce(excluded.dirty_from, stored.dirty_from) END",
     );
     PROGRESS
-        .all(connection, services, |values, of| {
-            values
-                .push(of.service.as_bytes().as_slice())
-                .push(of.first_day.map(|day| day.0))
-                .push(of.held.as_slice())
-                .push(of.dirty_from.map(|day| day.0));
+        .all(transaction, services, |values, of| {
+            values.push(of.service).push(of.first_day).push(of.held.as_slice()).push(of.dirty_from);
         })
         .await
 }
 
 /// Adds to the inputs' ledger by how much the numbers of lines that are not counted have changed.
-async fn move_ledger(connection: &mut SqliteConnection, services: &[ServiceFacts]) -> Result<()> {
+async fn move_ledger(transaction: &mut Transaction, services: &[ServiceFacts]) -> Result<()> {
     let mut sums: BTreeMap<i64, [i64; 3]> = BTreeMap::new();
     for (input, lines) in services.iter().flat_map(|of| &of.uncounted) {
         sums.entry(*input).or_default().iter_mut().zip(lines).for_each(|(sum, lines)| *sum += lines);
     }
     for (input, [duplicate, voided, conflicting]) in sums {
-        sqlx::query(
-            "UPDATE inputs SET duplicate = duplicate + $2, voided = voided + $3, conflicting = conflicting + $4 WHERE id = $1",
-        )
-        .bind(input)
-        .bind(duplicate)
-        .bind(voided)
-        .bind(conflicting)
-        .execute(&mut *connection)
-        .await?;
+        let count = transaction.sql(
+            "UPDATE inputs SET duplicate = duplicate + $2, voided = voided + $3, conflicting = conflicting + $4
+             WHERE id = $1",
+        );
+        count.bind(input).bind(duplicate).bind(voided).bind(conflicting).execute().await?;
     }
     Ok(())
 }

@@ -2,10 +2,10 @@
 
 use std::str::FromStr;
 
-use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::{Result, Store, StoreError, text_of};
+use super::db::Row;
+use super::{Result, Store, StoreError};
 use crate::model::Instant;
 
 /// What a key may see (`spec/api.md`, Who may see what).
@@ -79,18 +79,21 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn create_key(&self, key: &NewApiKey, now: Instant) -> Result<()> {
-        sqlx::query(
-            "INSERT INTO api_keys (id, name, role, scope, key_hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(&key.id)
-        .bind(&key.name)
-        .bind(key.role.name())
-        .bind(key.scope.map(|guid| guid.as_bytes().to_vec()))
-        .bind(key.key_hash.as_slice())
-        .bind(text_of(now))
-        .bind(key.expires_at.map(text_of))
-        .execute(&self.writer)
-        .await?;
+        self.db
+            .writer
+            .sql(
+                "INSERT INTO api_keys (id, name, role, scope, key_hash, created_at, expires_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            )
+            .bind(&key.id)
+            .bind(&key.name)
+            .bind(key.role.name())
+            .bind(key.scope)
+            .bind(key.key_hash.as_slice())
+            .bind(now)
+            .bind(key.expires_at)
+            .execute()
+            .await?;
         Ok(())
     }
 
@@ -99,7 +102,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn keys(&self) -> Result<Vec<ApiKey>> {
-        let rows = sqlx::query("SELECT * FROM api_keys ORDER BY created_at, id").fetch_all(&self.readers).await?;
+        let rows = self.db.readers.sql("SELECT * FROM api_keys ORDER BY created_at, id").all().await?;
         rows.iter().map(key).collect()
     }
 
@@ -108,11 +111,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn key_by_hash(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>> {
-        let row = sqlx::query("SELECT * FROM api_keys WHERE key_hash = $1")
-            .bind(hash.as_slice())
-            .fetch_optional(&self.readers)
-            .await?;
-        row.as_ref().map(key).transpose()
+        let with_hash = self.db.readers.sql("SELECT * FROM api_keys WHERE key_hash = $1");
+        with_hash.bind(hash.as_slice()).optional().await?.as_ref().map(key).transpose()
     }
 
     /// Makes a key worthless from now on; false where there is no such key, or it was revoked before.
@@ -120,27 +120,19 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn revoke_key(&self, id: &str, now: Instant) -> Result<bool> {
-        let revoked = sqlx::query("UPDATE api_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
-            .bind(id)
-            .bind(text_of(now))
-            .execute(&self.writer)
-            .await?;
-        Ok(revoked.rows_affected() == 1)
+        let revoke = self.db.writer.sql("UPDATE api_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL");
+        Ok(revoke.bind(id).bind(now).execute().await? == 1)
     }
 }
 
-fn key(row: &sqlx::sqlite::SqliteRow) -> Result<ApiKey> {
-    let scope: Option<&[u8]> = row.try_get("scope")?;
-    let expires_at: Option<&str> = row.try_get("expires_at")?;
+fn key(row: &Row) -> Result<ApiKey> {
     Ok(ApiKey {
-        id: row.try_get("id")?,
-        name: row.try_get("name")?,
-        role: row.try_get::<&str, _>("role")?.parse().map_err(StoreError::Inconsistent)?,
-        scope: scope.map(Uuid::from_slice).transpose().map_err(StoreError::inconsistent)?,
-        created_at: row.try_get("created_at")?,
-        expires_at: expires_at
-            .map(|text| Instant::parse_rfc3339(text).ok_or_else(|| StoreError::inconsistent("expires_at")))
-            .transpose()?,
-        revoked_at: row.try_get("revoked_at")?,
+        id: row.get("id")?,
+        name: row.get("name")?,
+        role: row.get::<&str>("role")?.parse().map_err(StoreError::Inconsistent)?,
+        scope: row.get("scope")?,
+        created_at: row.get::<Instant>("created_at")?.to_rfc3339_seconds(),
+        expires_at: row.get("expires_at")?,
+        revoked_at: row.get::<Option<Instant>>("revoked_at")?.map(Instant::to_rfc3339_seconds),
     })
 }

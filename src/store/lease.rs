@@ -1,18 +1,23 @@
 //! One writer at a time: a file lock, which a dead process loses at once, and an epoch in the database, which fences a
-//! writer that was thought dead.
+//! writer that was thought dead, also one on another machine.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::time::Instant as Timer;
 
-use super::{Store, StoreError, text_of};
+use super::db::{self, Pool, Transaction};
+use super::{Store, StoreError};
 use crate::model::Instant;
 
 const POLL: Duration = Duration::from_millis(50);
+/// How long a database that was lost within a COMMIT is waited for: a server may start anew.
+const LOOK_FOR: Duration = Duration::from_mins(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// The right to write, until it is dropped.
 #[derive(Debug)]
@@ -66,20 +71,81 @@ impl Store {
         }
         let holder = format!("`usage-rollup {purpose}` (process {})", std::process::id());
         lock.set_len(0).and_then(|()| lock.write_all(holder.as_bytes())).map_err(failed)?;
-        let mut transaction = self.begin().await?;
-        let epoch = sqlx::query_scalar(
-            "UPDATE lease SET epoch = epoch + 1, holder = $1, acquired_at = $2 WHERE id = 1 RETURNING epoch",
-        )
-        .bind(&holder)
-        .bind(text_of(now))
-        .fetch_one(&mut *transaction)
-        .await
-        .map_err(StoreError::from)?;
+        let take = "UPDATE lease SET epoch = epoch + 1, holder = $1, acquired_at = $2 WHERE id = 1 RETURNING epoch";
+        let mut transaction = self.db.writer.begin().await.map_err(StoreError::from)?;
+        let epoch = transaction.sql(take).bind(&holder).bind(now).value().await?;
         transaction.commit().await.map_err(StoreError::from)?;
         Ok(Lease { epoch, _lock: lock })
     }
 
     async fn lease_holder(&self) -> Result<String, StoreError> {
-        Ok(sqlx::query_scalar("SELECT holder FROM lease").fetch_one(&self.readers).await?)
+        self.db.readers.sql("SELECT holder FROM lease").value().await
+    }
+
+    /// Begins a writer's transaction, if it still holds the lease. The lease's row is held until the transaction ends, so that
+    /// no other writer can take it meanwhile.
+    pub(super) async fn begin_leased(&self, lease: &Lease) -> Result<Leased, StoreError> {
+        let mut transaction = self.db.writer.begin().await?;
+        let count = "UPDATE lease SET commits = commits + 1 WHERE id = 1 RETURNING epoch, commits";
+        let row = transaction.sql(count).one().await?;
+        let (found, commit) = (row.get("epoch")?, row.get("commits")?);
+        if found != lease.epoch() {
+            return Err(StoreError::LeaseLost { ours: lease.epoch(), found });
+        }
+        Ok(Leased { transaction, pool: self.db.writer.clone(), epoch: found, commit })
+    }
+}
+
+/// A transaction of the writer that holds the lease.
+pub(super) struct Leased {
+    transaction: Transaction,
+    pool: Pool,
+    epoch: i64,
+    /// The number that the database has if this commits.
+    commit: i64,
+}
+
+impl Deref for Leased {
+    type Target = Transaction;
+
+    fn deref(&self) -> &Transaction {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Leased {
+    fn deref_mut(&mut self) -> &mut Transaction {
+        &mut self.transaction
+    }
+}
+
+impl Leased {
+    /// Commits. Where the database is lost meanwhile, it is looked up whether it did.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        let Self { transaction, pool, epoch, commit } = self;
+        let Err(lost) = transaction.commit().await else { return Ok(()) };
+        // A database that answers has not committed.
+        if matches!(lost, sqlx::Error::Database(_)) && !db::is_out_of_reach(&lost) {
+            return Err(lost.into());
+        }
+        tracing::warn!(error = %lost, "the database was lost while it committed; looking whether it did");
+        // Touching the row waits for a server's process that still works on that COMMIT.
+        let look = "UPDATE lease SET commits = commits WHERE id = 1 RETURNING epoch, commits";
+        let deadline = Timer::now() + LOOK_FOR;
+        let row = loop {
+            match pool.sql(look).one().await {
+                Ok(row) => break row,
+                Err(error) if error.is_out_of_reach() && Timer::now() < deadline => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                Err(_) => return Err(StoreError::OutcomeUnknown(lost)),
+            }
+        };
+        match (row.get::<i64>("epoch")?, row.get::<i64>("commits")?) {
+            (found, commits) if found == epoch && commits == commit => Ok(()),
+            (found, commits) if found == epoch && commits == commit - 1 => Err(lost.into()),
+            // Another writer has counted on.
+            _ => Err(StoreError::OutcomeUnknown(lost)),
+        }
     }
 }

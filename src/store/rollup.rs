@@ -46,9 +46,8 @@ impl Store {
     pub async fn clear_dirty(&self, lease: &Lease, days: impl IntoIterator<Item = Day>) -> Result<()> {
         let mut transaction = self.begin_leased(lease).await?;
         for day in days {
-            sqlx::query("DELETE FROM dirty_partitions WHERE day = $1").bind(day.0).execute(&mut *transaction).await?;
+            transaction.sql("DELETE FROM dirty_partitions WHERE day = $1").bind(day).execute().await?;
         }
-        transaction.commit().await?;
-        Ok(())
+        transaction.commit().await
     }
 }

@@ -1,9 +1,10 @@
 //! What is stored, how fresh it is, and what waits or is wrong.
 
 use serde::Serialize;
-use sqlx::Row as _;
 
-use super::{Result, Store, StoreError};
+use super::db::{Integers, Spelled};
+use super::{Result, Store};
+use crate::model::Instant;
 
 /// Where lines ended (`spec/events.md`): `lines = stored + duplicate + rejected`, `stored = counted + voided + conflicting`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -44,28 +45,34 @@ pub struct Status {
     pub active_keys: i64,
 }
 
+/// The sums of the ledger over some inputs.
+macro_rules! sums {
+    ($where:literal) => {
+        concat!(
+            "SELECT CAST(coalesce(sum(lines), 0) AS bigint) AS lines,
+                 CAST(coalesce(sum(accepted), 0) AS bigint) AS accepted,
+                 CAST(coalesce(sum(rejected), 0) AS bigint) AS rejected,
+                 CAST(coalesce(sum(duplicate), 0) AS bigint) AS duplicate,
+                 CAST(coalesce(sum(voided), 0) AS bigint) AS voided,
+                 CAST(coalesce(sum(conflicting), 0) AS bigint) AS conflicting FROM inputs",
+            $where
+        )
+    };
+}
+
 impl Store {
     /// The ledger of some inputs, or of all.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn ledger(&self, inputs: Option<&[i64]>) -> Result<Ledger> {
+        static OF_SOME: Spelled = Spelled::new(sums!(" WHERE id {in integers $1}"));
         let sums = match inputs {
-            None => sqlx::query(
-                "SELECT coalesce(sum(lines), 0) AS lines, coalesce(sum(accepted), 0) AS accepted,
-                     coalesce(sum(rejected), 0) AS rejected, coalesce(sum(duplicate), 0) AS duplicate,
-                     coalesce(sum(voided), 0) AS voided, coalesce(sum(conflicting), 0) AS conflicting FROM inputs",
-            ),
-            Some(inputs) => sqlx::query(
-                "SELECT coalesce(sum(lines), 0) AS lines, coalesce(sum(accepted), 0) AS accepted,
-                     coalesce(sum(rejected), 0) AS rejected, coalesce(sum(duplicate), 0) AS duplicate,
-                     coalesce(sum(voided), 0) AS voided, coalesce(sum(conflicting), 0) AS conflicting
-                 FROM inputs WHERE id IN (SELECT value FROM json_each($1))",
-            )
-            .bind(serde_json::to_string(inputs).map_err(StoreError::inconsistent)?),
+            None => self.db.readers.sql(sums!("")),
+            Some(inputs) => self.db.readers.sql(&OF_SOME).bind(Integers(inputs)),
         };
-        let row = sums.fetch_one(&self.readers).await?;
-        let number = |column| row.try_get::<i64, _>(column);
+        let row = sums.one().await?;
+        let number = |column| row.get::<i64>(column);
         let (accepted, duplicate) = (number("accepted")?, number("duplicate")?);
         let (voided, conflicting) = (number("voided")?, number("conflicting")?);
         let stored = accepted - duplicate;
@@ -85,31 +92,31 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn status(&self, now: &str) -> Result<Status> {
-        let row = sqlx::query(include_str!("status.sql")).bind(now).fetch_one(&self.readers).await?;
-        let number = |column| row.try_get::<i64, _>(column);
-        let reasons =
-            sqlx::query("SELECT reason, count(*) AS letters FROM dead_letters GROUP BY reason ORDER BY reason")
-                .fetch_all(&self.readers)
-                .await?;
-        let reason = |row: &sqlx::sqlite::SqliteRow| Ok((row.try_get("reason")?, row.try_get("letters")?));
+    pub async fn status(&self, now: Instant) -> Result<Status> {
+        let row = self.db.exports.sql(include_str!("status.sql")).bind(now).one().await?;
+        let number = |column| row.get::<i64>(column);
+        let reasons = "SELECT reason, count(*) AS letters FROM dead_letters GROUP BY reason ORDER BY reason";
+        let reasons = self.db.exports.sql(reasons).all().await?;
         Ok(Status {
             ledger: self.ledger(None).await?,
-            dead_letters: reasons.iter().map(reason).collect::<Result<_>>()?,
+            dead_letters: reasons
+                .iter()
+                .map(|row| Ok((row.get("reason")?, row.get("letters")?)))
+                .collect::<Result<_>>()?,
             inputs: number("inputs")?,
             inputs_reading: number("inputs_reading")?,
             inputs_failed: number("inputs_failed")?,
             segments: number("segments")?,
             segment_bytes: number("segment_bytes")?,
-            first_day: row.try_get("first_day")?,
-            last_day: row.try_get("last_day")?,
+            first_day: row.get("first_day")?,
+            last_day: row.get("last_day")?,
             dirty_partitions: number("dirty_partitions")?,
             dirty_services: number("dirty_services")?,
             services: number("services")?,
             daily_rows: number("daily_rows")?,
             monthly_rows: number("monthly_rows")?,
-            rows_through: row.try_get("rows_through")?,
-            computed_at: row.try_get("computed_at")?,
+            rows_through: row.get("rows_through")?,
+            computed_at: row.get::<Option<Instant>>("computed_at")?.map(Instant::to_rfc3339_seconds),
             clamped_rows: number("clamped_rows")?,
             services_without_entry: number("services_without_entry")?,
             active_keys: number("active_keys")?,

@@ -16,8 +16,33 @@ use usage_rollup::config::{Config, Layers};
 use usage_rollup::ingest::source::{FileSource, Source};
 use usage_rollup::jobs::{Installation, Run, Wanted, ingest};
 use usage_rollup::model::Instant;
-use usage_rollup::store::{InputKind, NewApiKey, Role, Store};
+use usage_rollup::store::{InputKind, NewApiKey, Role, Store, StoreUrl};
 use uuid::Uuid;
+
+use super::stores::{Database, On, on_each_store, server};
+
+on_each_store!(
+    async a_report_has_the_published_members_in_order_and_its_standing_in_headers,
+    a_service_without_a_row_has_zeros_that_say_so,
+    the_period_is_yesterday_or_the_one_that_is_asked_for,
+    days_are_those_of_the_reporting_zone,
+    the_state_is_the_one_of_now_and_not_of_the_last_rollup,
+    who_has_the_document_is_told_304_with_the_current_headers,
+    a_route_is_found_in_every_spelling,
+    ping_tells_time_and_version,
+    what_is_malformed_is_told_all_at_once,
+    what_makes_no_sense_is_refused_with_its_field,
+    what_is_not_there_is_404_in_json,
+    blocked_and_provisioning_services_are_refused_with_their_status,
+    other_methods_are_told_what_the_route_takes,
+    head_and_options_work_as_http_has_them,
+    a_role_sees_its_scope_and_no_more,
+    hidden_services_are_as_if_they_were_not,
+    without_a_valid_key_everything_is_401,
+    a_key_is_taken_wherever_a_client_puts_it,
+    a_store_that_is_away_is_503_and_one_that_is_damaged_500,
+    a_served_api_answers_bounds_its_requests_and_ends_when_it_is_told_to,
+);
 
 /// Everything is told of it, and it has events.
 const ACME: &str = "3f2b8c1e7d544f0a9a550d6f1f8f7a10";
@@ -50,25 +75,27 @@ const LATE: &str = r#"{"specversion":"1.0","id":"10","source":"/t","type":"messa
 /// An installation in a directory of its own.
 struct World {
     dir: tempfile::TempDir,
+    database: Database,
     config: Config,
     store: Store,
 }
 
 impl World {
-    async fn new() -> Self {
-        Self::with(&[("api.auth", "off")]).await
+    async fn new(on: On) -> Self {
+        Self::with(on, &[("api.auth", "off")]).await
     }
 
-    async fn with(settings: &[(&str, &str)]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+    async fn with(on: On, settings: &[(&str, &str)]) -> Self {
+        let (dir, database) = (tempfile::tempdir().unwrap(), Database::new(on));
         let mut layers = Layers::read(Some(Path::new("config/default.toml"))).unwrap();
+        layers.set("store.url", database.url(), "the test").unwrap();
         for (key, value) in settings {
             layers.set(key, (*value).to_owned(), "the test").unwrap();
         }
         layers.set("rollup.threads", "1".to_owned(), "the test").unwrap();
         let config = Config::from_layers(&layers, dir.path()).unwrap();
         let store = fill(dir.path(), &config, INGESTED, EVENTS).await;
-        Self { dir, config, store }
+        Self { dir, database, config, store }
     }
 
     fn api_at(&self, now: &str) -> Api {
@@ -165,9 +192,8 @@ fn usage(service: &str, query: &str) -> String {
     format!("/api/services/{service}/serviceusage{query}")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_report_has_the_published_members_in_order_and_its_standing_in_headers() {
-    let world = World::new().await;
+async fn a_report_has_the_published_members_in_order_and_its_standing_in_headers(on: On) {
+    let world = World::new(on).await;
     let answer = world.get(&usage(ACME, "")).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(
@@ -202,9 +228,8 @@ async fn a_report_has_the_published_members_in_order_and_its_standing_in_headers
     assert!(answer.header("etag").unwrap().starts_with('"'));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_service_without_a_row_has_zeros_that_say_so() {
-    let world = World::new().await;
+async fn a_service_without_a_row_has_zeros_that_say_so(on: On) {
+    let world = World::new(on).await;
     for (service, query) in [(BARE, ""), (ACME, "?period=2026-03-01"), (ACME, "?period=0001-01-01T00:00:00Z")] {
         let answer = world.get(&usage(service, query)).await;
         assert_eq!((answer.status, answer.number("totalUserCount")), (StatusCode::OK, 0));
@@ -225,9 +250,8 @@ async fn a_service_without_a_row_has_zeros_that_say_so() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_period_is_yesterday_or_the_one_that_is_asked_for() {
-    let world = World::new().await;
+async fn the_period_is_yesterday_or_the_one_that_is_asked_for(on: On) {
+    let world = World::new(on).await;
     for (query, period, messages, forms) in [
         ("", "2026-03-03", 1, 0),
         ("?period=2026-03-02", "2026-03-02", 0, 3),
@@ -256,9 +280,8 @@ async fn the_period_is_yesterday_or_the_one_that_is_asked_for() {
     assert_eq!(answer.text("period"), "2026-03-01T00:00:00Z");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn days_are_those_of_the_reporting_zone() {
-    let world = World::with(&[("api.auth", "off"), ("reporting.timezone", "America/New_York")]).await;
+async fn days_are_those_of_the_reporting_zone(on: On) {
+    let world = World::with(on, &[("api.auth", "off"), ("reporting.timezone", "America/New_York")]).await;
     let period = |now, query| {
         let (world, path) = (&world, usage(ACME, query));
         async move { world.get_at(now, &path).await.text("period") }
@@ -271,9 +294,8 @@ async fn days_are_those_of_the_reporting_zone() {
     assert_eq!(future.status, StatusCode::BAD_REQUEST);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_state_is_the_one_of_now_and_not_of_the_last_rollup() {
-    let world = World::new().await;
+async fn the_state_is_the_one_of_now_and_not_of_the_last_rollup(on: On) {
+    let world = World::new(on).await;
     let standing = |now, query| {
         let (world, path) = (&world, usage(ACME, query));
         async move {
@@ -295,9 +317,8 @@ async fn the_state_is_the_one_of_now_and_not_of_the_last_rollup() {
     assert_eq!(world.get(&usage(ACME, "?period=2026-03-03")).await.number("totalMessageCount"), 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_has_the_document_is_told_304_with_the_current_headers() {
-    let world = World::new().await;
+async fn who_has_the_document_is_told_304_with_the_current_headers(on: On) {
+    let world = World::new(on).await;
     let path = usage(ACME, "");
     let first = world.get(&path).await;
     let tag = first.header("etag").unwrap().to_owned();
@@ -317,9 +338,8 @@ async fn who_has_the_document_is_told_304_with_the_current_headers() {
     assert_eq!(again("2026-03-05T10:00:00Z", &tag, Method::GET).await.status, StatusCode::OK, "another yesterday");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_route_is_found_in_every_spelling() {
-    let world = World::new().await;
+async fn a_route_is_found_in_every_spelling(on: On) {
+    let world = World::new(on).await;
     let expected = world.get(&usage(ACME, "")).await;
     for path in [
         format!("/services/{ACME}/serviceusage"),
@@ -338,9 +358,8 @@ async fn a_route_is_found_in_every_spelling() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn ping_tells_time_and_version() {
-    let world = World::new().await;
+async fn ping_tells_time_and_version(on: On) {
+    let world = World::new(on).await;
     for path in ["/api/ping", "/ping", "/api/json/reply/Ping", "/api/PING/"] {
         let answer = world.get(path).await;
         assert_eq!(
@@ -351,9 +370,8 @@ async fn ping_tells_time_and_version() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_malformed_is_told_all_at_once() {
-    let world = World::new().await;
+async fn what_is_malformed_is_told_all_at_once(on: On) {
+    let world = World::new(on).await;
     let answer =
         world.get(&usage("nonsense", "?period=soon&PeriodType=Weekly&period=%22later%22&asOf=2026-01-01")).await;
     assert_eq!(
@@ -367,9 +385,8 @@ async fn what_is_malformed_is_told_all_at_once() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_makes_no_sense_is_refused_with_its_field() {
-    let world = World::new().await;
+async fn what_makes_no_sense_is_refused_with_its_field(on: On) {
+    let world = World::new(on).await;
     let argument = |field: &str, message: &str| {
         format!(
             r#"400 {{"responseStatus":{{"errorCode":"ArgumentException","message":"{message}","errors":[{{"errorCode":"ArgumentException","fieldName":"{field}","message":"{message}"}}]}}}}"#
@@ -388,9 +405,8 @@ async fn what_makes_no_sense_is_refused_with_its_field() {
     assert_eq!(world.get("/api/GetServiceUsage").await.error(), required);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_there_is_404_in_json() {
-    let world = World::new().await;
+async fn what_is_not_there_is_404_in_json(on: On) {
+    let world = World::new(on).await;
     for service in [UNKNOWN, "00000000000000000000000000000099"] {
         let expected = format!(
             r#"404 {{"responseStatus":{{"errorCode":"NotFound","message":"there is no service {service}","errors":[]}}}}"#
@@ -416,9 +432,8 @@ async fn what_is_not_there_is_404_in_json() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn blocked_and_provisioning_services_are_refused_with_their_status() {
-    let world = World::new().await;
+async fn blocked_and_provisioning_services_are_refused_with_their_status(on: On) {
+    let world = World::new(on).await;
     for (service, status) in [(BLOCKED, "Blocked"), (PROVISIONING, "Provisioning")] {
         let expected = format!(
             r#"403 {{"responseStatus":{{"errorCode":"Forbidden","message":"the service is {status}: its usage is not reported","errors":[],"meta":{{"serviceStatus":"{status}"}}}}}}"#
@@ -427,9 +442,8 @@ async fn blocked_and_provisioning_services_are_refused_with_their_status() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn other_methods_are_told_what_the_route_takes() {
-    let world = World::new().await;
+async fn other_methods_are_told_what_the_route_takes(on: On) {
+    let world = World::new(on).await;
     for method in [Method::POST, Method::PUT, Method::DELETE] {
         let answer = world.ask(INGESTED, request(method, &usage(ACME, ""), &[])).await;
         let expected = r#"405 {"responseStatus":{"errorCode":"MethodNotAllowed","message":"this route takes GET, HEAD, OPTIONS","errors":[]}}"#;
@@ -439,9 +453,8 @@ async fn other_methods_are_told_what_the_route_takes() {
     assert_eq!(world.ask(INGESTED, request(Method::POST, "/api/nothing", &[])).await.status, StatusCode::NOT_FOUND);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn head_and_options_work_as_http_has_them() {
-    let world = World::new().await;
+async fn head_and_options_work_as_http_has_them(on: On) {
+    let world = World::new(on).await;
     let got = world.get(&usage(ACME, "")).await;
     let head = world.ask(INGESTED, request(Method::HEAD, &usage(ACME, ""), &[])).await;
     assert_eq!((head.status, head.body.as_str()), (StatusCode::OK, ""));
@@ -459,9 +472,8 @@ async fn head_and_options_work_as_http_has_them() {
     assert_eq!(options.header("access-control-allow-origin"), None, "CORS is off");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_role_sees_its_scope_and_no_more() {
-    let world = World::with(&[]).await;
+async fn a_role_sees_its_scope_and_no_more(on: On) {
+    let world = World::with(on, &[]).await;
     let acme = Uuid::parse_str(ACME).unwrap();
     let elsewhere = Uuid::from_u128(0xee);
     for (role, scope, expected) in [
@@ -495,9 +507,8 @@ async fn a_role_sees_its_scope_and_no_more() {
     assert!(blocked.body.contains(r#""meta":{"serviceStatus":"Blocked"}"#), "{}", blocked.body);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn hidden_services_are_as_if_they_were_not() {
-    let world = World::with(&[("api.hide_forbidden", "true")]).await;
+async fn hidden_services_are_as_if_they_were_not(on: On) {
+    let world = World::with(on, &[("api.hide_forbidden", "true")]).await;
     let key = world.key(Role::Reseller, Some(RESELLER), None).await;
     let missing = "00000000000000000000000000000099";
     let expected = world.get_with(&key, &usage(missing, "")).await.error();
@@ -508,9 +519,8 @@ async fn hidden_services_are_as_if_they_were_not() {
     assert_eq!(world.get_with(&partner, &usage(BLOCKED, "")).await.status, StatusCode::FORBIDDEN);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn without_a_valid_key_everything_is_401() {
-    let world = World::with(&[]).await;
+async fn without_a_valid_key_everything_is_401(on: On) {
+    let world = World::with(on, &[]).await;
     for (method, path) in [
         (Method::GET, usage(ACME, "")),
         (Method::GET, "/api/ping".to_owned()),
@@ -537,10 +547,9 @@ async fn without_a_valid_key_everything_is_401() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_taken_wherever_a_client_puts_it() {
+async fn a_key_is_taken_wherever_a_client_puts_it(on: On) {
     use base64::Engine as _;
-    let world = World::with(&[]).await;
+    let world = World::with(on, &[]).await;
     let key = world.key(Role::SuperUser, None, Some(instant("2026-03-04T10:00:01Z"))).await;
     let basic = base64::engine::general_purpose::STANDARD.encode(format!("anybody:{key}"));
     for (name, value) in [
@@ -556,12 +565,17 @@ async fn a_key_is_taken_wherever_a_client_puts_it() {
     assert_eq!(wrong.status, StatusCode::UNAUTHORIZED, "an address is logged and shared: no place for a key");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_away_is_503_and_one_that_is_damaged_500() {
-    let world = World::new().await;
-    let damage = sqlx::SqlitePool::connect(&format!("sqlite:{}", world.config.store.path.display())).await.unwrap();
-    sqlx::query("UPDATE service_usage SET state = 'odd' WHERE period = '2026-03-03'").execute(&damage).await.unwrap();
-    damage.close().await;
+async fn a_store_that_is_away_is_503_and_one_that_is_damaged_500(on: On) {
+    let world = World::new(on).await;
+    let damage = "UPDATE service_usage SET state = 'odd' WHERE period = '2026-03-03'";
+    match &world.config.store.url {
+        StoreUrl::Sqlite(path) => {
+            let database = sqlx::SqlitePool::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+            sqlx::query(damage).execute(&database).await.unwrap();
+            database.close().await;
+        }
+        StoreUrl::Postgres(_) => _ = server().sql(world.database.name(), damage),
+    }
     let damaged = world.get(&usage(ACME, "")).await;
     let id = damaged.header("x-request-id").unwrap();
     let expected = format!(
@@ -576,9 +590,8 @@ async fn a_store_that_is_away_is_503_and_one_that_is_damaged_500() {
     assert_eq!(world.get("/api/ping").await.status, StatusCode::OK, "it needs no store");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_served_api_answers_bounds_its_requests_and_ends_when_it_is_told_to() {
-    let world = World::new().await;
+async fn a_served_api_answers_bounds_its_requests_and_ends_when_it_is_told_to(on: On) {
+    let world = World::new(on).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

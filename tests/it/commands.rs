@@ -6,14 +6,28 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use super::stores::{On, on_each_store};
 use super::support::Binary;
+
+on_each_store!(
+    ingest_reads_plain_gzip_and_zstd_by_content_and_standard_input,
+    a_file_that_cannot_be_read_costs_its_neighbours_nothing,
+    the_inbox_is_emptied_into_done,
+    export_has_the_same_columns_in_every_format,
+    dead_letters_are_kept_whole_and_replayed_under_their_own_input,
+    backfill_recomputes_a_range_and_changes_nothing_that_is_right,
+    a_damaged_segment_is_named_and_costs_the_other_days_nothing,
+    services_are_imported_from_csv_and_ndjson_all_or_none,
+    keys_are_shown_once_and_can_be_revoked,
+    the_time_zone_of_an_installation_with_data_cannot_be_changed,
+);
 
 const NOW: [&str; 2] = ["--now", "2026-02-05T12:00:00Z"];
 const SERVICE: &str = "3f2b8c1e-7d54-4f0a-9a55-0d6f1f8f7a10";
 const TINY: &str = include_str!("../golden/tiny/events.ndjson");
 
-fn with_tiny() -> Binary {
-    let binary = Binary::new();
+fn with_tiny(on: On) -> Binary {
+    let binary = Binary::new(on);
     fs::write(binary.path("events.ndjson"), TINY).unwrap();
     binary
 }
@@ -26,9 +40,8 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-#[test]
-fn ingest_reads_plain_gzip_and_zstd_by_content_and_standard_input() {
-    let binary = with_tiny();
+fn ingest_reads_plain_gzip_and_zstd_by_content_and_standard_input(on: On) {
+    let binary = with_tiny(on);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all(TINY.as_bytes()).unwrap();
     fs::write(binary.path("gzip.ndjson"), gzip.finish().unwrap()).unwrap();
@@ -52,9 +65,8 @@ fn ingest_reads_plain_gzip_and_zstd_by_content_and_standard_input() {
     expected(0, 18)(&json(&report));
 }
 
-#[test]
-fn a_file_that_cannot_be_read_costs_its_neighbours_nothing() {
-    let binary = with_tiny();
+fn a_file_that_cannot_be_read_costs_its_neighbours_nothing(on: On) {
+    let binary = with_tiny(on);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all(TINY.as_bytes()).unwrap();
     let whole = gzip.finish().unwrap();
@@ -68,9 +80,8 @@ fn a_file_that_cannot_be_read_costs_its_neighbours_nothing() {
     assert_eq!(binary.run(&at(&["status"])).status.code(), Some(1));
 }
 
-#[test]
-fn the_inbox_is_emptied_into_done() {
-    let binary = with_tiny();
+fn the_inbox_is_emptied_into_done(on: On) {
+    let binary = with_tiny(on);
     let inbox = binary.path("data/inbox");
     fs::create_dir_all(&inbox).unwrap();
     fs::rename(binary.path("events.ndjson"), inbox.join("events.ndjson")).unwrap();
@@ -79,9 +90,8 @@ fn the_inbox_is_emptied_into_done() {
     assert_eq!(json(&binary.ok(&at(&["ingest"])))["files"], 0);
 }
 
-#[test]
-fn export_has_the_same_columns_in_every_format() {
-    let binary = with_tiny();
+fn export_has_the_same_columns_in_every_format(on: On) {
+    let binary = with_tiny(on);
     binary.ok(&at(&["ingest", "events.ndjson"]));
     let export = |args: &[&str]| binary.ok(&[NOW.as_slice(), &["export", "--period-type", "daily"], args].concat());
     insta::assert_snapshot!(export(&["--service", SERVICE, "--from", "2026-02-01", "--to", "2026-02-02"]), @r"
@@ -96,9 +106,8 @@ fn export_has_the_same_columns_in_every_format() {
     assert_eq!(monthly.lines().count(), 3, "any date selects its month: {monthly}");
 }
 
-#[test]
-fn dead_letters_are_kept_whole_and_replayed_under_their_own_input() {
-    let binary = with_tiny();
+fn dead_letters_are_kept_whole_and_replayed_under_their_own_input(on: On) {
+    let binary = with_tiny(on);
     binary.ok(&at(&["ingest", "events.ndjson"]));
     let listed: Vec<Value> = binary.ok(&at(&["dead-letters", "list"])).lines().map(json).collect();
     let told: Vec<String> = listed
@@ -126,9 +135,8 @@ fn dead_letters_are_kept_whole_and_replayed_under_their_own_input() {
     assert_eq!((ledger("lines"), ledger("stored"), ledger("rejected")), (21, 18, 2));
 }
 
-#[test]
-fn backfill_recomputes_a_range_and_changes_nothing_that_is_right() {
-    let binary = with_tiny();
+fn backfill_recomputes_a_range_and_changes_nothing_that_is_right(on: On) {
+    let binary = with_tiny(on);
     binary.ok(&at(&["ingest", "events.ndjson"]));
     let export = || binary.ok(&at(&["export", "--period-type", "daily"]));
     let before = export();
@@ -143,9 +151,8 @@ fn backfill_recomputes_a_range_and_changes_nothing_that_is_right() {
     assert!(backwards.contains("--to 2026-02-01 lies before --from 2026-02-02"), "{backwards}");
 }
 
-#[test]
-fn a_damaged_segment_is_named_and_costs_the_other_days_nothing() {
-    let binary = Binary::new();
+fn a_damaged_segment_is_named_and_costs_the_other_days_nothing(on: On) {
+    let binary = Binary::new(on);
     let event = |day: &str| {
         format!(
             r#"{{"specversion":"1.0","id":"{day}","source":"/s","type":"feature.used","subject":"{SERVICE}","time":"{day}T12:00:00Z","data":{{"feature":"SecureForms"}}}}"#
@@ -174,9 +181,8 @@ fn a_damaged_segment_is_named_and_costs_the_other_days_nothing() {
     assert_eq!(binary.run(&at(&["status"])).status.code(), Some(0));
 }
 
-#[test]
-fn services_are_imported_from_csv_and_ndjson_all_or_none() {
-    let binary = Binary::new();
+fn services_are_imported_from_csv_and_ndjson_all_or_none(on: On) {
+    let binary = Binary::new(on);
     fs::write(
         binary.path("a.csv"),
         format!("serviceGuid,name,status,contact.email\n{SERVICE},\"Acme, Inc\",TrialActive,ann@acme.example\n"),
@@ -200,9 +206,8 @@ fn services_are_imported_from_csv_and_ndjson_all_or_none() {
     assert_eq!(listed["contact"]["email"], "ann@acme.example");
 }
 
-#[test]
-fn keys_are_shown_once_and_can_be_revoked() {
-    let binary = Binary::new();
+fn keys_are_shown_once_and_can_be_revoked(on: On) {
+    let binary = Binary::new(on);
     let scope = "3f2b8c1e7d544f0a9a550d6f1f8f7a10";
     let created = json(&binary.ok(&[
         "keys",
@@ -231,18 +236,17 @@ fn keys_are_shown_once_and_can_be_revoked() {
 
 #[test]
 fn wrong_usage_and_configuration_end_with_2_and_say_what_is_wrong() {
-    let binary = Binary::new().with("USAGE_ROLLUP__REPORTING__TIMZONE", "UTC");
+    let binary = Binary::new(On::Sqlite).with("USAGE_ROLLUP__REPORTING__TIMZONE", "UTC");
     let error = binary.fails(2, &["rollup"]);
     assert!(error.contains("USAGE_ROLLUP__REPORTING__TIMZONE: there is no setting `reporting.timzone`; did you mean `reporting.timezone`?"), "{error}");
-    let binary = Binary::new();
+    let binary = Binary::new(On::Sqlite);
     binary.fails(2, &["export"]);
     binary.fails(2, &["no-such-command"]);
     assert!(binary.fails(1, &["status"]).contains("there is no database at data/usage.db"));
 }
 
-#[test]
-fn the_time_zone_of_an_installation_with_data_cannot_be_changed() {
-    let binary = with_tiny();
+fn the_time_zone_of_an_installation_with_data_cannot_be_changed(on: On) {
+    let binary = with_tiny(on);
     binary.ok(&at(&["ingest", "events.ndjson"]));
     fs::write(binary.path("usage-rollup.toml"), "[reporting]\ntimezone = \"Europe/Berlin\"\n").unwrap();
     let error = binary.fails(1, &at(&["rollup"]));
@@ -251,7 +255,7 @@ fn the_time_zone_of_an_installation_with_data_cannot_be_changed() {
 
 #[test]
 fn generate_gives_the_same_events_for_the_same_seed() {
-    let binary = Binary::new();
+    let binary = Binary::new(On::Sqlite);
     let generate = |seed| binary.ok(&["generate", "--events", "500", "--seed", seed, "--end", "2026-03-31"]);
     assert_eq!(generate("7"), generate("7"));
     assert_ne!(generate("7"), generate("8"));
@@ -260,7 +264,7 @@ fn generate_gives_the_same_events_for_the_same_seed() {
 
 #[test]
 fn config_completions_and_man_are_printed() {
-    let binary = Binary::new().with("USAGE_ROLLUP__API__LISTEN", "127.0.0.1:9");
+    let binary = Binary::new(On::Sqlite).with("USAGE_ROLLUP__API__LISTEN", "127.0.0.1:9");
     assert_eq!(binary.ok(&["config", "check"]), "the configuration is valid\n");
     let shown = binary.ok(&["config", "show"]);
     let listen = shown.lines().find(|line| line.trim_start().starts_with("api.listen")).unwrap();

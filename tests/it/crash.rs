@@ -6,7 +6,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::stores::{On, on_each_store};
 use super::support::{Binary, terminate};
+
+on_each_store!(
+    kills_of_ingest_first_series,
+    kills_of_ingest_second_series,
+    kills_of_ingest_third_series,
+    kills_of_ingest_fourth_series,
+    a_run_that_is_cut_short_goes_on_where_it_stopped,
+);
 
 const NOW: &str = "2026-04-02T00:00:00Z";
 const ROUNDS: u64 = 13;
@@ -26,8 +35,8 @@ fn status(binary: &Binary) -> Option<Value> {
     serde_json::from_slice(&binary.run(&["--now", NOW, "status", "--json"]).stdout).ok()
 }
 
-fn binary_with_events() -> Binary {
-    let binary = Binary::new().with("USAGE_ROLLUP__INGEST__EVENTS_PER_COMMIT", "4000");
+fn binary_with_events(on: On) -> Binary {
+    let binary = Binary::new(on).with("USAGE_ROLLUP__INGEST__EVENTS_PER_COMMIT", "4000");
     let plan = ["--events", "30000", "--services", "20", "--users", "300", "--days", "40", "--end", "2026-03-31"];
     let lines = binary.ok(&[["generate"].as_slice(), &plan].concat());
     let (first, second) = lines.split_at(lines.len() / 2);
@@ -41,15 +50,15 @@ const INGEST: [&str; 6] = ["--quiet", "--now", NOW, "ingest", "first.ndjson", "s
 
 /// Kills an ingest after a random part of the time that one takes, runs it again, and holds what comes out against a run
 /// that nobody disturbed.
-fn kill_at_random_moments(seed: u64) {
-    let binary = binary_with_events();
+fn kill_at_random_moments(on: On, seed: u64) {
+    let binary = binary_with_events(on);
     let started = Instant::now();
     binary.ok(&INGEST);
     let takes = started.elapsed();
     let undisturbed = outcome(&binary);
     let mut state = seed;
     for _ in 0..ROUNDS {
-        fs::remove_dir_all(binary.path("data")).unwrap();
+        binary.reset();
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let part = u32::try_from(state >> 40).unwrap();
         let mut child = binary.command(&INGEST).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -67,33 +76,28 @@ fn kill_at_random_moments(seed: u64) {
     }
 }
 
-#[test]
-fn kills_of_ingest_first_series() {
-    kill_at_random_moments(1);
+fn kills_of_ingest_first_series(on: On) {
+    kill_at_random_moments(on, 1);
 }
 
-#[test]
-fn kills_of_ingest_second_series() {
-    kill_at_random_moments(2);
+fn kills_of_ingest_second_series(on: On) {
+    kill_at_random_moments(on, 2);
 }
 
-#[test]
-fn kills_of_ingest_third_series() {
-    kill_at_random_moments(3);
+fn kills_of_ingest_third_series(on: On) {
+    kill_at_random_moments(on, 3);
 }
 
-#[test]
-fn kills_of_ingest_fourth_series() {
-    kill_at_random_moments(4);
+fn kills_of_ingest_fourth_series(on: On) {
+    kill_at_random_moments(on, 4);
 }
 
 /// Asked politely, it stops between commits, says so, and the same command goes on.
-#[test]
-fn a_run_that_is_cut_short_goes_on_where_it_stopped() {
-    let binary = binary_with_events();
+fn a_run_that_is_cut_short_goes_on_where_it_stopped(on: On) {
+    let binary = binary_with_events(on);
     binary.ok(&INGEST);
     let undisturbed = outcome(&binary);
-    fs::remove_dir_all(binary.path("data")).unwrap();
+    binary.reset();
     let mut child = binary.command(&INGEST).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_mins(1);
     let has_begun = || status(&binary).is_some_and(|status| status["segments"].as_i64().unwrap_or_default() > 0);

@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::stores::{On, on_each_store};
 use super::support::{Binary, terminate};
+
+on_each_store!(what_is_dropped_into_the_inbox_is_served_soon_after, the_demo_prints_a_request_that_is_answered,);
 
 const SERVICE: &str = "3f2b8c1e7d544f0a9a550d6f1f8f7a10";
 const TINY: &str = include_str!("../golden/tiny/events.ndjson");
@@ -72,9 +75,8 @@ fn get(address: &str, path: &str, headers: &str) -> Option<(u16, String)> {
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
-#[test]
-fn what_is_dropped_into_the_inbox_is_served_soon_after() {
-    let binary = Binary::new().with("USAGE_ROLLUP__API__LISTEN", "127.0.0.1:0");
+fn what_is_dropped_into_the_inbox_is_served_soon_after(on: On) {
+    let binary = Binary::new(on).with("USAGE_ROLLUP__API__LISTEN", "127.0.0.1:0");
     let mut daemon = Running(binary.command(&["run"]).stderr(Stdio::piped()).spawn().unwrap());
     let address = printed(daemon.0.stderr.take().unwrap(), "api=http://");
 
@@ -103,9 +105,8 @@ fn what_is_dropped_into_the_inbox_is_served_soon_after() {
     assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
-#[test]
-fn the_demo_prints_a_request_that_is_answered() {
-    let binary = Binary::new().with("USAGE_ROLLUP__API__LISTEN", "127.0.0.1:0");
+fn the_demo_prints_a_request_that_is_answered(on: On) {
+    let binary = Binary::new(on).with("USAGE_ROLLUP__API__LISTEN", "127.0.0.1:0");
     let mut demo = Running(binary.command(&["demo", "--data-dir", "demo"]).stdout(Stdio::piped()).spawn().unwrap());
     let url = printed(demo.0.stdout.take().unwrap(), "curl 'http://");
     let (address, path) = url.split_once('/').unwrap();

@@ -4,8 +4,16 @@ use std::fs;
 use std::path::Path;
 
 use super::oracle;
+use super::stores::{On, on_each_store};
 use super::support::Engine;
 use usage_rollup::model::PeriodType;
+
+on_each_store!(
+    async tiny,
+    hard_at_once_on_1_2_and_8_threads,
+    hard_file_by_file_backwards,
+    hard_in_new_york,
+);
 
 const NOW: &str = "2026-11-23T00:00:00Z";
 const HARD: [&str; 6] =
@@ -40,34 +48,30 @@ async fn check(engine: &Engine, set: &str, rows: &str, from: &str, to: &str) {
     expected("conflicting", ledger.conflicting);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tiny() {
-    let engine = Engine::new(NOW, &[]).await;
+async fn tiny(on: On) {
+    let engine = Engine::new(on, NOW, &[]).await;
     engine.ingest(&inputs("tiny", &["events.ndjson"])).await;
     check(&engine, "tiny", "expected", "2026-01-01", "2026-02-05").await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hard_at_once_on_1_2_and_8_threads() {
+async fn hard_at_once_on_1_2_and_8_threads(on: On) {
     for threads in ["1", "2", "8"] {
-        let engine = Engine::new(NOW, &[("rollup.threads", threads)]).await;
+        let engine = Engine::new(on, NOW, &[("rollup.threads", threads)]).await;
         engine.ingest(&inputs("hard", &HARD)).await;
         check(&engine, "hard", "expected", "2025-01-01", "2026-04-30").await;
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hard_file_by_file_backwards() {
-    let engine = Engine::new(NOW, &[("ingest.events_per_commit", "1000")]).await;
+async fn hard_file_by_file_backwards(on: On) {
+    let engine = Engine::new(on, NOW, &[("ingest.events_per_commit", "1000")]).await;
     for input in inputs("hard", &HARD).into_iter().rev() {
         engine.ingest(&[input]).await;
     }
     check(&engine, "hard", "expected", "2025-01-01", "2026-04-30").await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hard_in_new_york() {
-    let engine = Engine::new(NOW, &[("reporting.timezone", "America/New_York")]).await;
+async fn hard_in_new_york(on: On) {
+    let engine = Engine::new(on, NOW, &[("reporting.timezone", "America/New_York")]).await;
     let mut files = inputs("hard", &HARD);
     files.rotate_left(3);
     engine.ingest(&files[..2]).await;

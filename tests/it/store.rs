@@ -4,12 +4,24 @@ use std::time::Duration;
 
 use usage_rollup::event_log::{Segment, SegmentEnd, SegmentPartition};
 use usage_rollup::jobs;
-use usage_rollup::model::{Day, Instant, PeriodType, RowState};
+use usage_rollup::model::{Day, Instant, Numbers, PeriodType, RowState};
 use usage_rollup::rollup::VoidMark;
 use usage_rollup::store::{Ledger, LogCommit};
+use usage_rollup::usage::export::ExportFormat;
 use uuid::Uuid;
 
+use super::stores::{On, on_each_store};
 use super::support::{Engine, run};
+
+on_each_store!(
+    async any_character_is_kept,
+    views_have_the_names_of_the_specification,
+    a_void_recomputes_its_service_alone_and_the_ledger_adds_up,
+    rows_begin_where_the_first_event_is_left,
+    states_change_when_they_are_due,
+    a_thin_day_is_marked_by_service_and_a_full_one_whole,
+    late_events_count_whether_the_day_is_recomputed_whole_or_for_them_alone,
+);
 
 const ONE: &str = "3f2b8c1e-7d54-4f0a-9a55-0d6f1f8f7a10";
 const OTHER: &str = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
@@ -52,9 +64,8 @@ async fn mark_void(engine: &Engine, of: &str, id: &str, time: &str) {
     store.commit_log(&lease, &LogCommit { voids: vec![void], ..LogCommit::default() }, now).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_void_recomputes_its_service_alone_and_the_ledger_adds_up() {
-    let engine = Engine::new("2026-03-03T12:00:00Z", &[]).await;
+async fn a_void_recomputes_its_service_alone_and_the_ledger_adds_up(on: On) {
+    let engine = Engine::new(on, "2026-03-03T12:00:00Z", &[]).await;
     let event = |service, id| used(service, id, "2026-03-02T01:00:00Z");
     let events = [event(ONE, "a"), event(ONE, "a"), event(ONE, "b"), event(OTHER, "a"), event(OTHER, "a")];
     engine.ingest(&[lines(&events)]).await;
@@ -77,9 +88,8 @@ async fn a_void_recomputes_its_service_alone_and_the_ledger_adds_up() {
     assert_eq!(engine.ledger().await, after);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn rows_begin_where_the_first_event_is_left() {
-    let engine = Engine::new("2026-03-03T12:00:00Z", &[]).await;
+async fn rows_begin_where_the_first_event_is_left(on: On) {
+    let engine = Engine::new(on, "2026-03-03T12:00:00Z", &[]).await;
     let times = ["2026-01-10T01:00:00Z", "2026-01-10T02:00:00Z", "2026-03-02T01:00:00Z"];
     let events = times.map(|time| used(ONE, time, time));
     engine.ingest(&[lines(&events)]).await;
@@ -96,9 +106,8 @@ async fn rows_begin_where_the_first_event_is_left() {
     assert_eq!(engine.export(PeriodType::Monthly).await.lines().count(), 1, "nothing counts any more");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn states_change_when_they_are_due() {
-    let mut engine = Engine::new("2026-03-03T12:00:00Z", &[]).await;
+async fn states_change_when_they_are_due(on: On) {
+    let mut engine = Engine::new(on, "2026-03-03T12:00:00Z", &[]).await;
     let event = |id| used(ONE, id, "2026-03-03T01:00:00Z");
     engine.ingest(&[lines(&[event("a")])]).await;
     let daily = (PeriodType::Daily, "2026-03-03");
@@ -135,9 +144,8 @@ fn segment(number: u128, day: &str, services: Option<Vec<Uuid>>) -> Segment {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thin_day_is_marked_by_service_and_a_full_one_whole() {
-    let engine = Engine::new("2026-03-03T12:00:00Z", &[]).await;
+async fn a_thin_day_is_marked_by_service_and_a_full_one_whole(on: On) {
+    let engine = Engine::new(on, "2026-03-03T12:00:00Z", &[]).await;
     let (store, now) = (&engine.installation.store, engine.installation.now());
     let lease =
         store.lease(&engine.installation.data_dir.join("writer.lock"), "test", now, Duration::from_secs(9)).await;
@@ -154,9 +162,8 @@ async fn a_thin_day_is_marked_by_service_and_a_full_one_whole() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn late_events_count_whether_the_day_is_recomputed_whole_or_for_them_alone() {
-    let engine = Engine::new("2026-03-03T12:00:00Z", &[]).await;
+async fn late_events_count_whether_the_day_is_recomputed_whole_or_for_them_alone(on: On) {
+    let engine = Engine::new(on, "2026-03-03T12:00:00Z", &[]).await;
     let event = |number: u128, id: &str| used(&Uuid::from_u128(number).to_string(), id, "2026-03-02T01:00:00Z");
     // More services than a thin day has, then few, then all again: copies, and an event of each.
     engine.ingest(&[lines(&(1..=300).map(|number| event(number, "a")).collect::<Vec<_>>())]).await;
@@ -174,4 +181,67 @@ async fn late_events_count_whether_the_day_is_recomputed_whole_or_for_them_alone
         assert_eq!(counted(number).await, Some(expected), "service {number}");
     }
     assert_eq!(engine.ledger().await.duplicate, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_stores_export_the_same_bytes() {
+    let events = std::fs::read("tests/golden/hard/part-04.ndjson").unwrap();
+    let mut exports = Vec::new();
+    for on in [On::Sqlite, On::Postgres] {
+        let engine = Engine::new(on, "2026-11-23T00:00:00Z", &[("reporting.timezone", "Asia/Kolkata")]).await;
+        engine.ingest(std::slice::from_ref(&events)).await;
+        for period_type in [PeriodType::Daily, PeriodType::Monthly] {
+            for format in [ExportFormat::Csv, ExportFormat::Ndjson, ExportFormat::Parquet] {
+                exports.push(engine.export_as(period_type, format).await);
+            }
+        }
+    }
+    let (sqlite, postgres) = exports.split_at(6);
+    assert!(sqlite == postgres && sqlite.iter().all(|export| export.len() > 1_000));
+}
+
+/// The characters that JSON can spell and text in a database can't always hold.
+async fn any_character_is_kept(on: On) {
+    let engine = Engine::new(on, "2026-03-03T12:00:00Z", &[]).await;
+    let odd = r#"{"specversion":"1.0","id":"\u0000\u2028","source":"/s","type":"feature.used","subject":"3f2b8c1e-7d54-4f0a-9a55-0d6f1f8f7a10","time":"2026-03-02T01:00:00Z","data":{"feature":"SecureForms"}}"#;
+    let void = r#"{"specversion":"1.0","id":"v","source":"/s","type":"event.voided","subject":"3f2b8c1e-7d54-4f0a-9a55-0d6f1f8f7a10","time":"2026-03-02T02:00:00Z","data":{"source":"/s","id":"\u0000\u2028","time":"2026-03-02T01:00:00Z"}}"#;
+    let entry = r#"{"specversion":"1.0","id":"e","source":"/s","type":"service.updated","subject":"3f2b8c1e-7d54-4f0a-9a55-0d6f1f8f7a10","time":"2026-03-02T02:00:00Z","data":{"name":"a\u0000b"}}"#;
+    let bad = r#"{"specversion":"1.0","id":"b","source":"/s","type":"feature.used\u0000","subject":"3f2b8c1e-7d54-4f0a-9a55-0d6f1f8f7a10","time":"2026-03-02T02:00:00Z","data":{}}"#;
+    let report = engine.ingest(&[lines(&[odd, void, entry, bad].map(str::to_owned))]).await;
+    assert_eq!((report.stored, report.rejected), (3, 1));
+    assert_eq!(engine.ledger().await.voided, 1);
+    let store = &engine.installation.store;
+    assert_eq!(store.service(service(ONE)).await.unwrap().and_then(|entry| entry.name).as_deref(), Some("a\0b"));
+    let letters = store.dead_letters(None, 0, 9).await.unwrap();
+    assert_eq!(letters[0].letter.content, bad.as_bytes());
+    assert_eq!(
+        engine.view("SELECT name FROM service_directory").await,
+        [if on == On::Sqlite { "a\0b" } else { "a\u{fffd}b" }]
+    );
+}
+
+async fn views_have_the_names_of_the_specification(on: On) {
+    let engine = Engine::new(on, "2026-03-03T12:00:00Z", &[]).await;
+    let entry = r#"{"specversion":"1.0","id":"e","source":"/s","type":"service.updated","subject":"3f2b8c1e-7d54-4f0a-9a55-0d6f1f8f7a10","time":"2026-03-02T02:00:00Z","data":{"name":"Acme","initialTerm":12,"partnerGuid":"6ba7b810-9dad-11d1-80b4-00c04fd430c8","contact":{"phoneNumber":"1"},"company":{"stateProvince":"X"}}}"#;
+    engine.ingest(&[lines(&[used(ONE, "a", "2026-03-02T01:00:00Z"), entry.to_owned()])]).await;
+    for (view, rows) in [("service_usage_daily", 2), ("service_usage_monthly", 1)] {
+        let numbers = Numbers::COLUMNS.map(|column| format!("CAST({column} AS text)")).join(" || ',' || ");
+        let found = engine.view(&format!("SELECT period || ' ' || {numbers} FROM {view} ORDER BY period")).await;
+        assert_eq!(found.len(), rows);
+        let period = if rows == 2 { "2026-03-02" } else { "2026-03-01" };
+        assert_eq!(found[0], format!("{period} 0,0,0,0,0,0,0,0,0,1,0,0,0"));
+    }
+    let directory = engine
+        .view(
+            "SELECT replace(CAST(service_guid AS text), '-', '') || ' ' || name || ' ' || status || ' ' || created_on
+                 || ' ' || CAST(initial_term AS text) || ' ' || replace(CAST(partner_guid AS text), '-', '') || ' '
+                 || contact_phone_number || ' ' || company_state_province FROM service_directory",
+        )
+        .await;
+    assert_eq!(
+        directory,
+        [
+            "3f2b8c1e7d544f0a9a550d6f1f8f7a10 Acme CertifiedSecure 2026-03-02T02:00:00Z 12 6ba7b8109dad11d180b400c04fd430c8 1 X"
+        ]
+    );
 }

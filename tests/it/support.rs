@@ -6,33 +6,38 @@ use std::process::{Child, Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use tempfile::TempDir;
 use usage_rollup::clock::Clock;
 use usage_rollup::config::{Config, Layers};
 use usage_rollup::ingest::source::{FileSource, Source};
 use usage_rollup::jobs::{self, IngestReport, Installation, Run, Wanted};
 use usage_rollup::model::PeriodType;
-use usage_rollup::store::{InputKind, Ledger, RowFilter};
+use usage_rollup::store::{InputKind, Ledger, RowFilter, StoreUrl};
 use usage_rollup::usage::export::{ExportFormat, export};
+
+use super::stores::{Database, On};
 
 /// The engine, called as a library.
 pub struct Engine {
     dir: TempDir,
     pub installation: Installation,
+    pub database: Database,
 }
 
 impl Engine {
     /// A new installation with these settings.
-    pub async fn new(now: &str, settings: &[(&str, &str)]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+    pub async fn new(on: On, now: &str, settings: &[(&str, &str)]) -> Self {
+        let (dir, database) = (tempfile::tempdir().unwrap(), Database::new(on));
         let mut layers = Layers::read(Some(Path::new("config/default.toml"))).unwrap();
+        layers.set("store.url", database.url(), "test").unwrap();
         for (key, value) in settings {
             layers.set(key, (*value).to_owned(), "test").unwrap();
         }
         let data_dir = dir.path().join("data");
         let config = Config::from_layers(&layers, &data_dir).unwrap();
         let clock: Clock = now.parse().unwrap();
-        Self { installation: Installation::open(&data_dir, config, clock).await.unwrap(), dir }
+        Self { installation: Installation::open(&data_dir, config, clock).await.unwrap(), dir, database }
     }
 
     /// Ingests these contents as files, in one run.
@@ -46,10 +51,29 @@ impl Engine {
     }
 
     pub async fn export(&self, period_type: PeriodType) -> String {
+        String::from_utf8(self.export_as(period_type, ExportFormat::Csv).await).unwrap()
+    }
+
+    pub async fn export_as(&self, period_type: PeriodType, format: ExportFormat) -> Vec<u8> {
         let filter = RowFilter { period_type, from: None, to: self.installation.today(), services: Vec::new() };
-        let mut csv = Vec::new();
-        export(&self.installation.store, &filter, ExportFormat::Csv, &mut csv).await.unwrap();
-        String::from_utf8(csv).unwrap()
+        let mut exported = Vec::new();
+        export(&self.installation.store, &filter, format, &mut exported).await.unwrap();
+        exported
+    }
+
+    /// The values of the one column that a statement selects, as a reader with SQL finds them.
+    pub async fn view(&self, statement: &str) -> Vec<String> {
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        match &self.installation.config.store.url {
+            StoreUrl::Sqlite(path) => {
+                let mut reader = sqlx::SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+                sqlx::query_scalar(statement).fetch_all(&mut reader).await.unwrap()
+            }
+            StoreUrl::Postgres(_) => {
+                let mut reader = sqlx::PgConnection::connect(&self.database.url()).await.unwrap();
+                sqlx::query_scalar(statement).fetch_all(&mut reader).await.unwrap()
+            }
+        }
     }
 
     pub async fn ledger(&self) -> Ledger {
@@ -69,15 +93,24 @@ pub fn terminate(child: &Child) {
     assert!(status.success());
 }
 
-/// The real binary, on a data directory of its own.
+/// The real binary, on a data directory and a database of its own.
 pub struct Binary {
     dir: TempDir,
+    database: Database,
     settings: Vec<(String, String)>,
 }
 
 impl Binary {
-    pub fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), settings: Vec::new() }
+    pub fn new(on: On) -> Self {
+        let database = Database::new(on);
+        let url = ("USAGE_ROLLUP__STORE__URL".to_owned(), database.url());
+        Self { dir: tempfile::tempdir().unwrap(), database, settings: vec![url] }
+    }
+
+    /// Forgets everything that was stored.
+    pub fn reset(&self) {
+        fs::remove_dir_all(self.path("data")).unwrap();
+        self.database.reset();
     }
 
     /// Sets an environment variable for every call.

@@ -1,0 +1,136 @@
+//! The two databases that a store can be in. A statement is written once, in the file of its subject; what differs from one
+//! database to the other is in [`sqlite`] and [`postgres`], and nothing outside of this room knows which of them it asks.
+
+mod insert;
+mod lookup;
+mod postgres;
+mod query;
+mod sqlite;
+mod text;
+mod url;
+mod value;
+
+use sqlx::migrate::MigrateError;
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
+
+pub(super) use insert::Insert;
+pub(super) use lookup::{Column, Found, Lookup};
+pub(super) use query::{Query, Row};
+pub(super) use text::{ByDialect, Spelled};
+pub use url::{Server, StoreUrl, UrlError, without_password};
+pub(super) use value::{AnyText, Guids, Integers, Shown};
+
+use self::text::Text;
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// The pools of a database, by what is asked there.
+#[derive(Clone, Debug)]
+pub(super) struct Pools {
+    /// One connection: there is one writer, and what a job reads it reads here, too.
+    pub writer: Pool,
+    pub readers: Pool,
+    /// For answers that are as long as a table.
+    pub exports: Pool,
+}
+
+/// Connections of one kind.
+#[derive(Clone, Debug)]
+pub(super) enum Pool {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+/// A transaction that is rolled back where it is dropped.
+pub(super) enum Transaction {
+    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Postgres(sqlx::Transaction<'static, Postgres>),
+}
+
+/// Opens the pools of a database, one of SQLite is created where there is none.
+pub(super) async fn open(url: &StoreUrl) -> sqlx::Result<Pools> {
+    match url {
+        StoreUrl::Sqlite(path) => sqlite::open(path).await,
+        StoreUrl::Postgres(server) => postgres::open(server).await,
+    }
+}
+
+/// Whether the database could not be reached, so that the same may succeed later.
+pub(super) fn is_out_of_reach(error: &sqlx::Error) -> bool {
+    use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, WorkerCrashed};
+    match error {
+        Io(_) | PoolClosed | PoolTimedOut | WorkerCrashed => true,
+        Database(error) => sqlite::is_out_of_reach(&**error) || postgres::is_out_of_reach(&**error),
+        _ => false,
+    }
+}
+
+impl Pool {
+    /// A statement, on any connection.
+    pub fn sql(&self, text: impl Text) -> Query<'_> {
+        match self {
+            Self::Sqlite(pool) => Query::sqlite(text.of(Dialect::Sqlite), pool.into()),
+            Self::Postgres(pool) => Query::postgres(text.of(Dialect::Postgres), pool.into()),
+        }
+    }
+
+    /// Begins a transaction that will write.
+    pub async fn begin(&self) -> sqlx::Result<Transaction> {
+        Ok(match self {
+            // It takes the write lock at once, so that it can't fail later.
+            Self::Sqlite(pool) => Transaction::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => Transaction::Postgres(pool.begin().await?),
+        })
+    }
+
+    /// Brings the schema up to date.
+    pub async fn migrate(&self) -> Result<(), MigrateError> {
+        match self {
+            Self::Sqlite(pool) => sqlite::MIGRATIONS.run(pool).await,
+            Self::Postgres(pool) => postgres::MIGRATIONS.run(pool).await,
+        }
+    }
+
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
+        }
+    }
+}
+
+impl Transaction {
+    /// A statement within the transaction.
+    pub fn sql(&mut self, text: impl Text) -> Query<'_> {
+        match self {
+            Self::Sqlite(on) => Query::sqlite(text.of(Dialect::Sqlite), (&mut **on).into()),
+            Self::Postgres(on) => Query::postgres(text.of(Dialect::Postgres), (&mut **on).into()),
+        }
+    }
+
+    pub async fn commit(self) -> sqlx::Result<()> {
+        match self {
+            Self::Sqlite(transaction) => transaction.commit().await,
+            Self::Postgres(transaction) => transaction.commit().await,
+        }
+    }
+
+    fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What is SQLite's.
+
+use std::num::ParseIntError;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::error::{BoxDynError, DatabaseError};
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteError, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous, SqliteValueRef,
+};
+use sqlx::{ConnectOptions as _, Decode, Sqlite};
+use uuid::Uuid;
+
+use super::super::{Result, StoreError};
+use super::lookup::{Column, Lookup};
+use super::value::{AnyText, Guids, Integers, Shown, kept_as};
+use super::{Pool, Pools};
+use crate::model::{Day, Instant};
+
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// The primary result codes of a database that others hold, or that the system won't let us at: busy, locked, I/O error,
+/// full, cannot open.
+const OUT_OF_REACH: [i32; 5] = [5, 6, 10, 13, 14];
+
+pub(super) fn is_out_of_reach(error: &dyn DatabaseError) -> bool {
+    let code = error.try_downcast_ref::<SqliteError>().and_then(DatabaseError::code);
+    // The primary code is the low byte of an extended one.
+    code.and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| OUT_OF_REACH.contains(&(code & 0xff)))
+}
+
+/// One connection writes: SQLite has one writer, and waiting for it in line is better than failing. Most of the pages that a
+/// job reads it writes then, and this connection's cache has them.
+pub(super) async fn open(path: &Path) -> sqlx::Result<Pools> {
+    let pool = |connections| SqlitePoolOptions::new().max_connections(connections);
+    let writer = pool(1).connect_with(options(path).create_if_missing(true)).await?;
+    let readers = Pool::Sqlite(pool(4).connect_lazy_with(options(path)));
+    Ok(Pools { writer: Pool::Sqlite(writer), exports: readers.clone(), readers })
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        // Months' facts have 750 bytes on average, and more than 1.5 KB in busy services: a page must hold several.
+        .page_size(8192)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(30))
+        // Rows are handed over between threads: in larger portions there are fewer wake-ups.
+        .row_buffer_size(1024)
+        .pragma("cache_size", "-16384")
+        .pragma("wal_autocheckpoint", "2000")
+        // A long export is no slow statement, and nobody can act upon the log's saying so.
+        .disable_statement_logging()
+}
+
+/// How many rows a statement inserts: fixed sizes, so that few texts exist and stay prepared. Larger ones save little: a
+/// statement's program grows with its rows.
+pub(super) const INSERT_SIZES: [usize; 3] = [128, 16, 1];
+
+/// The largest size that so many rows fill, and its place.
+pub(super) fn insert_size(rows: usize) -> Option<(usize, usize)> {
+    INSERT_SIZES.into_iter().enumerate().find(|(_, size)| *size <= rows)
+}
+
+pub(super) fn rows_to_insert(columns: usize, rows: usize) -> String {
+    let row = ["(", &vec!["?"; columns].join(","), ")"].concat();
+    ["VALUES ", &vec![row; rows].join(",")].concat()
+}
+
+/// Lists are parameters: numbers as JSON, and GUIDs one after the other, to be cut up.
+pub(super) fn in_list(of_integers: bool, parameter: &str) -> String {
+    if of_integers {
+        return format!("IN (SELECT value FROM json_each({parameter}))");
+    }
+    format!("IN ({} SELECT substr({parameter}, at, 16) FROM wanted)", wanted(parameter, 16))
+}
+
+/// Where the keys of a parameter begin that has them one after the other.
+fn wanted(parameter: &str, bytes: usize) -> String {
+    format!(
+        "WITH RECURSIVE wanted (at) AS
+             (SELECT 1 UNION ALL SELECT at + {bytes} FROM wanted WHERE at + {bytes} < length({parameter}))"
+    )
+}
+
+/// All rows in one value: a row that is handed over from SQLite's thread by itself costs more than what stands in it. GUIDs
+/// have 16 bytes, numbers are padded, encoded values tell their own length, and that of other bytes comes before them.
+pub(super) fn lookup(lookup: &Lookup) -> String {
+    let Lookup { columns, table, keys, condition, .. } = lookup;
+    let column = |column: &Column| match column {
+        Column::Guid(name) | Column::Encoded(name) => (*name).to_owned(),
+        Column::Day(name) => format!("printf('%11s', coalesce({name}, ''))"),
+        Column::Bytes(name) => format!("printf('%11s', length({name})) || {name}"),
+    };
+    let columns = columns.iter().map(column).collect::<Vec<String>>().join(" || ");
+    let of_key = |(at, key): (usize, &&str)| format!("{key} = substr($1, at + {at}, 16)");
+    let mut conditions: Vec<String> = (0..).step_by(16).zip(*keys).map(of_key).collect();
+    conditions.extend((!condition.is_empty()).then(|| (*condition).to_owned()));
+    let conditions = conditions.join(" AND ");
+    let (with, from) = match keys.len() {
+        0 => (String::new(), ""),
+        of_key => (wanted("$1", of_key * 16), "wanted CROSS JOIN "),
+    };
+    format!("{with} SELECT CAST(group_concat({columns}, '') AS BLOB) FROM {from}{table} WHERE {conditions}")
+}
+
+/// The rows of a [`lookup`].
+pub struct JoinedRows<'a>(&'a [u8]);
+
+impl<'a> JoinedRows<'a> {
+    /// No rows are no value.
+    pub fn new(joined: Option<&'a [u8]>) -> Self {
+        Self(joined.unwrap_or_default())
+    }
+
+    pub fn next(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    pub fn guid(&mut self) -> Result<Uuid> {
+        self.take(16).and_then(|bytes| Uuid::from_slice(bytes).map_err(StoreError::inconsistent))
+    }
+
+    pub fn day(&mut self) -> Result<Option<Day>> {
+        Ok(self.number()?.map(Day))
+    }
+
+    pub fn decoded<T: serde::Deserialize<'a>>(&mut self) -> Result<T> {
+        let (value, rest) = postcard::take_from_bytes(self.0).map_err(StoreError::inconsistent)?;
+        self.0 = rest;
+        Ok(value)
+    }
+
+    pub fn bytes(&mut self) -> Result<&'a [u8]> {
+        let length = self.number()?.unwrap_or_default();
+        self.take(length)
+    }
+
+    fn number<N: FromStr<Err = ParseIntError>>(&mut self) -> Result<Option<N>> {
+        let text = str::from_utf8(self.take(11)?).map_err(StoreError::inconsistent)?.trim_start();
+        if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(StoreError::inconsistent) }
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<&'a [u8]> {
+        let (taken, rest) =
+            self.0.split_at_checked(bytes).ok_or_else(|| StoreError::inconsistent("a row that ends early"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+}
+
+kept_as! { Sqlite:
+    Instant as String: |instant| instant.to_rfc3339_seconds();
+    AnyText<'_> as &str: |text| text.0;
+    Shown<Uuid> as &str: |shown| shown.text.clone();
+    Shown<Instant> as &str: |shown| shown.text.clone();
+    Guids<'_> as &[u8]: |guids| guids.0.iter().flat_map(|guid| *guid.as_bytes()).collect::<Vec<u8>>();
+    Integers<'_> as String: |integers| serde_json::to_string(integers.0)?;
+}
+
+impl<'r> Decode<'r, Sqlite> for Instant {
+    fn decode(value: SqliteValueRef<'r>) -> Result<Self, BoxDynError> {
+        let text = <&str as Decode<Sqlite>>::decode(value)?;
+        Self::parse_rfc3339(text).ok_or_else(|| format!("'{text}' is not an instant").into())
+    }
+}

@@ -1,0 +1,205 @@
+//! The stores that the contract holds for: SQLite, and a PostgreSQL server that lives as long as the tests do.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Where a test's store is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    Sqlite,
+    Postgres,
+}
+
+/// Makes two tests of each function, one a store; the function is told which.
+macro_rules! on_each_store {
+    (async $($test:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(crate::stores::On::Sqlite).await;
+            })*
+        }
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(crate::stores::On::Postgres).await;
+            })*
+        }
+    };
+    ($($test:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[test]
+            fn $test() {
+                insta::allow_duplicates! { super::$test(crate::stores::On::Sqlite) }
+            })*
+        }
+        mod on_postgres {
+            $(#[test]
+            fn $test() {
+                insta::allow_duplicates! { super::$test(crate::stores::On::Postgres) }
+            })*
+        }
+    };
+}
+
+pub(crate) use on_each_store;
+
+/// A database of a test's own, which goes when the test ends. One of SQLite is a file in the data directory, and goes with that.
+pub struct Database {
+    /// On the server.
+    name: Option<String>,
+}
+
+impl Database {
+    pub fn new(on: On) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = || format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let database = Self { name: (on == On::Postgres).then(name) };
+        database.create();
+        database
+    }
+
+    /// What `store.url` is for it.
+    pub fn url(&self) -> String {
+        self.name.as_ref().map_or_else(String::new, |name| server().url(name))
+    }
+
+    pub fn name(&self) -> &str {
+        self.name.as_deref().expect("it is on the server")
+    }
+
+    /// Makes it empty again.
+    pub fn reset(&self) {
+        self.remove();
+        self.create();
+    }
+
+    fn create(&self) {
+        if let Some(name) = &self.name {
+            server().sql("postgres", &format!("CREATE DATABASE {name}"));
+        }
+    }
+
+    fn remove(&self) {
+        if let Some(name) = &self.name {
+            server().sql("postgres", &format!("DROP DATABASE {name} WITH (FORCE)"));
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // After a failure the server may be as it should not be, too.
+        if !std::thread::panicking() {
+            self.remove();
+        }
+    }
+}
+
+/// A PostgreSQL server in a directory of its own, with a password and a certificate.
+pub struct Server {
+    dir: PathBuf,
+    programs: PathBuf,
+    pub port: u16,
+    /// A shell that stops the server and removes the directory once its standard input ends: however this process does.
+    _guard: Child,
+}
+
+pub const PASSWORD: &str = "pässword/for:tests@";
+
+/// The server of this test process; the first test that asks for it starts it.
+pub fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(Server::start)
+}
+
+/// `$0` is the directory, `$1` where the programs are, `$2` the port.
+const GUARD: &str = r#"
+as_postgres() {
+    if [ "$(id -u)" = 0 ]; then setpriv --reuid=postgres --regid=postgres --clear-groups -- "$@"; else "$@"; fi
+}
+certify() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=tests-ca \
+        -keyout ca.key -out ca.crt
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost \
+        -keyout server.key -out server.csr
+    printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n' > server.ext
+    openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile server.ext -out server.crt
+}
+start() {
+    if [ "$(id -u)" = 0 ]; then chown postgres: . password server.key; fi
+    chmod 600 server.key
+    as_postgres "$1/initdb" -D data -U tests --auth-local=trust --auth-host=scram-sha-256 --pwfile=password \
+        -E UTF8 --locale=C --no-sync
+    as_postgres "$1/pg_ctl" -D data -w -l log start -o "-c listen_addresses=127.0.0.1 -c port=$2 -c max_connections=200 \
+        -c unix_socket_directories='$0' -c fsync=off -c log_line_prefix='%d|' \
+        -c ssl=on -c ssl_cert_file='$0/server.crt' -c ssl_key_file='$0/server.key'"
+}
+cd "$0" && (set -e; certify; start "$@") > started 2>&1 && echo ready || { cat started log; rm -rf "$0"; exit 1; }
+cat > started
+as_postgres "$1/pg_ctl" -D data -m immediate stop > started
+cd / && rm -rf "$0"
+"#;
+
+impl Server {
+    fn start() -> Self {
+        let programs = programs();
+        let dir = tempfile::Builder::new().prefix("pg-").tempdir().unwrap().keep();
+        fs::write(dir.join("password"), format!("{PASSWORD}\n")).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut guard = Command::new("sh")
+            .arg("-c")
+            .arg(GUARD)
+            .args([&dir, &programs])
+            .arg(port.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // Ctrl-C must not reach it.
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(guard.stdout.take().unwrap());
+        let mut told = String::new();
+        output.read_line(&mut told).unwrap();
+        if told != "ready\n" {
+            output.read_to_string(&mut told).unwrap();
+            panic!("PostgreSQL did not start: {told}");
+        }
+        Self { dir, programs, port, _guard: guard }
+    }
+
+    pub fn url(&self, database: &str) -> String {
+        let password = percent_encoding::utf8_percent_encode(PASSWORD, percent_encoding::NON_ALPHANUMERIC);
+        format!("postgres://tests:{password}@localhost:{}/{database}", self.port)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// What a statement answers, as psql prints it without any decoration.
+    pub fn sql(&self, database: &str, statement: &str) -> String {
+        let output = Command::new(self.programs.join("psql"))
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "tests", "-h"])
+            .arg(&self.dir)
+            .args(["-p", &self.port.to_string(), "-d", database, "-c", statement])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+/// Where Debian keeps the programs of its newest PostgreSQL.
+fn programs() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().map(|entry| entry.unwrap().path());
+    let number = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let newest = versions.filter(|path| path.join("bin/initdb").exists()).max_by_key(|path| number(path));
+    newest.expect("PostgreSQL is missing: scripts/test installs it, or apt-get install postgresql").join("bin")
+}
