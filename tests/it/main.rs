@@ -18,6 +18,7 @@ mod oracle;
 mod oracle_json;
 mod oracle_line;
 mod plans;
+mod proxy;
 mod random_events;
 mod random_spelling;
 mod rooms;

@@ -2,15 +2,17 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use usage_rollup::model::Instant;
-use usage_rollup::store::{Lease, LogCommit, Store, StoreError, StoreUrl};
+use usage_rollup::store::{Input, InputKind, InputState, Lease, LogCommit, Store, StoreError, StoreUrl};
 
+use super::proxy::{Commit, Proxy};
 use super::stores::{Database, On, PASSWORD, server};
 use super::support::Binary;
 
+const ANSWERS_TAKE: Duration = Duration::from_millis(3);
 const NOW: Instant = Instant::from_seconds(1_770_000_000);
 
 async fn open(url: &str) -> Result<Store, StoreError> {
@@ -41,31 +43,64 @@ async fn a_writer_on_another_machine_fences_the_one_before() {
     assert_eq!(server().sql(database.name(), "SELECT epoch, commits FROM lease"), "2|2\n");
 }
 
-/// Polls a future so many times, with a moment in between for the server to answer, and drops it then.
-async fn cut_off<T>(mut future: Pin<Box<dyn Future<Output = T> + '_>>, polls: usize) -> bool {
+/// Polls a future so many times, with time for an answer in between, and drops it then. What it came to, if it did.
+async fn cut_off<T>(mut future: Pin<Box<dyn Future<Output = T> + '_>>, polls: usize) -> Option<T> {
     for _ in 0..polls {
-        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
-            return true;
+        if let Poll::Ready(outcome) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return Some(outcome);
         }
-        tokio::time::sleep(Duration::from_millis(3)).await;
+        tokio::time::sleep(2 * ANSWERS_TAKE).await;
     }
-    false
+    None
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_after_a_commit_was_cut_off_is_there() {
     let database = Database::new(On::Postgres);
-    let store = open(&database.url()).await.unwrap();
+    let store = open(&Proxy::start(ANSWERS_TAKE).url(&database)).await.unwrap();
     let lease = lease(&store).await;
     let commits = || server().sql(database.name(), "SELECT commits FROM lease").trim().parse::<i64>().unwrap();
     let mut polls = 0;
-    while !cut_off(Box::pin(store.commit_log(&lease, &LogCommit::default(), NOW)), polls).await {
+    let outcome = loop {
+        if let Some(outcome) = cut_off(Box::pin(store.commit_log(&lease, &LogCommit::default(), NOW)), polls).await {
+            break outcome;
+        }
         let before = commits();
         store.commit_log(&lease, &LogCommit::default(), NOW).await.unwrap();
         assert!(commits() > before, "cut off after {polls} polls, the next commit vanished");
         polls += 1;
+    };
+    outcome.unwrap();
+    assert!(polls > 3, "BEGIN, the lease and COMMIT were not all cut off");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_nobody_answered_is_looked_up() {
+    let database = Database::new(On::Postgres);
+    let road = Proxy::start(Duration::ZERO);
+    let store = open(&road.url(&database)).await.unwrap();
+    let lease = lease(&store).await;
+    for (id, commit, is_stored) in [(1, Commit::Unanswered, true), (2, Commit::Lost, false), (3, Commit::Arrives, true)]
+    {
+        let input = Input {
+            id,
+            name: id.to_string(),
+            kind: InputKind::File,
+            state: InputState::Done,
+            signature: String::new(),
+            next_offset: 0,
+            next_line: 1,
+            lines: 0,
+            accepted: 0,
+            rejected: 0,
+        };
+        road.let_next_commit(commit);
+        let committed = store.commit_log(&lease, &LogCommit { inputs: vec![input], ..LogCommit::default() }, NOW).await;
+        assert_eq!(committed.is_ok(), is_stored, "{commit:?}: {committed:?}");
+        let found = store.last_reading(&id.to_string(), InputKind::File, "").await.unwrap();
+        assert_eq!(found.is_some(), is_stored, "{commit:?}");
     }
-    assert!(polls > 1, "nothing was cut off");
+    assert_eq!(server().sql(database.name(), "SELECT epoch, commits FROM lease"), "1|2\n");
 }
 
 #[test]
