@@ -1,13 +1,11 @@
 //! Writing ServiceUsage rows: what changed, with revision and state (`spec/usage.md`).
 
-use std::collections::{BTreeSet, HashMap};
-use std::hash::Hash;
-use std::sync::{Arc, LazyLock};
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
-use foldhash::fast::FixedState;
 use uuid::Uuid;
 
-use super::db::{Guids, Insert, Shown, Spelled, Transaction};
+use super::db::{Guids, Insert, Shown, Spelled, Transaction, Values};
 use super::{Lease, Result, Store};
 use crate::model::{Day, Instant, Numbers, PeriodType, RowState};
 use crate::rollup::DraftRow;
@@ -94,15 +92,6 @@ async fn remove(transaction: &mut Transaction, service: &ServiceRows) -> Result<
     Ok(removed)
 }
 
-/// What is made once for many rows.
-struct Made<K, T>(HashMap<K, T, FixedState>);
-
-impl<K: Copy + Eq + Hash, T: Clone> Made<K, T> {
-    fn of(&mut self, key: K, make: impl Fn(K) -> T) -> T {
-        self.0.entry(key).or_insert_with(|| make(key)).clone()
-    }
-}
-
 /// A row that is stored is held against the new one here, so that it need not be read: one that is the same is left alone, a
 /// revision grows only when one of the 13 numbers changes, and all else is updated in place. What is stored of `open` and
 /// `settling` is as old as the last rollup (`spec/usage.md`, states).
@@ -112,40 +101,36 @@ static ROWS: LazyLock<Insert> = LazyLock::new(|| {
         .replace("{numbers}", &Numbers::COLUMNS.join(", "))
         .replace("{stored.numbers}", &numbers_of("stored"))
         .replace("{excluded.numbers}", &numbers_of("excluded"));
-    let rest = ["event_count", "input_digest", "clamped", "revision", "state", "computed_at", "closes_at"];
-    let columns = [["period_type", "period", "service_guid"].as_slice(), &Numbers::COLUMNS, &rest].concat();
-    Insert::made("service_usage AS stored", columns, held_against)
+    let columns =
+        [["service_guid"].as_slice(), &Numbers::COLUMNS, &["event_count", "input_digest", "clamped"]].concat();
+    let shared = &["period_type", "period", "revision", "state", "computed_at", "closes_at"];
+    Insert::made("service_usage AS stored", shared, columns, held_against)
 });
 
 async fn upsert_rows(transaction: &mut Transaction, services: &[ServiceRows], now: Instant) -> Result<RowsWritten> {
     let guids: Vec<Shown<Uuid>> = services.iter().map(|service| Shown::from(service.service)).collect();
-    let mut rows: Vec<(&(DraftRow, RowFate), &Shown<Uuid>)> = Vec::new();
+    let mut rows: Vec<(&DraftRow, &RowFate, &Shown<Uuid>)> = Vec::new();
     for (service, guid) in services.iter().zip(&guids) {
-        rows.extend(service.rows.iter().map(|row| (row, guid)));
+        rows.extend(service.rows.iter().map(|(draft, fate)| (draft, fate, guid)));
     }
-    rows.sort_by_key(|((draft, _), _)| (draft.period_type, draft.period));
-    let computed_at = Shown::from(now);
-    let mut names = Made::<&str, Arc<str>>(HashMap::default());
-    let mut periods = Made::<Day, Arc<str>>(HashMap::default());
-    let mut instants = Made(HashMap::default());
-    ROWS.counted(transaction, &rows, |values, ((draft, fate), service)| {
-        values
-            .push(names.of(draft.period_type.name(), Arc::from))
-            .push(periods.of(draft.period, |day| day.to_string().into()))
-            .push(Shown::clone(service));
+    let shared =
+        |(draft, fate, _): &(&DraftRow, &RowFate, _)| (draft.period_type, draft.period, fate.state, fate.closes_at);
+    rows.sort_by_key(|row| (row.0.period_type, row.0.period));
+    let groups = rows.chunk_by(|a, b| shared(a) == shared(b));
+    let bind_shared = |values: &mut Values, (draft, fate, _): &(&DraftRow, &RowFate, _)| {
+        let (period_type, period, state) = (draft.period_type.name(), draft.period.to_string(), fate.state.name());
+        values.push(period_type).push(period).push(1_i64).push(state);
+        values.push(Shown::from(now)).push(Shown::from(fate.closes_at));
+    };
+    let bind = |values: &mut Values, (draft, _, guid): &(&DraftRow, &RowFate, &Shown<Uuid>)| {
+        values.push(Shown::clone(guid));
         for number in draft.numbers.0 {
             values.push(number);
         }
-        values
-            .push(draft.event_count)
-            .push(draft.input_digest.0.to_be_bytes().as_slice())
-            .push(draft.clamped)
-            .push(1_i64)
-            .push(names.of(fate.state.name(), Arc::from))
-            .push(computed_at.clone())
-            .push(instants.of(fate.closes_at, Shown::from));
-    })
-    .await
+        let digest = draft.input_digest.0.to_be_bytes();
+        values.push(draft.event_count).push(digest.as_slice()).push(draft.clamped);
+    };
+    ROWS.groups(transaction, groups, bind_shared, bind).await
 }
 
 /// Notes when these rows will change their state by themselves.

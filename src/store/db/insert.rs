@@ -12,9 +12,10 @@ use super::text::PerDialect;
 use super::value::Value;
 use super::{Dialect, Transaction, postgres, sqlite};
 
-/// An `INSERT` of rows: the table, its columns, and what follows the values.
+/// An `INSERT` of rows: the table, its columns, and what follows the values. Values that many rows share are sent once.
 pub struct Insert {
     table: &'static str,
+    shared: &'static [&'static str],
     columns: Cow<'static, [&'static str]>,
     tail: Cow<'static, str>,
     /// By the statement's size, as far as that makes a difference.
@@ -24,12 +25,17 @@ pub struct Insert {
 impl Insert {
     pub const fn new(table: &'static str, columns: &'static [&'static str], tail: &'static str) -> Self {
         let texts = [const { PerDialect::new() }; sqlite::INSERT_SIZES.len()];
-        Self { table, columns: Cow::Borrowed(columns), tail: Cow::Borrowed(tail), texts }
+        Self { table, shared: &[], columns: Cow::Borrowed(columns), tail: Cow::Borrowed(tail), texts }
     }
 
-    /// The same, of texts that are not constant.
-    pub fn made(table: &'static str, columns: Vec<&'static str>, tail: String) -> Self {
-        Self { columns: columns.into(), tail: tail.into(), ..Self::new(table, &[], "") }
+    /// The same, with columns that groups of rows share, and of texts that are not constant.
+    pub fn made(
+        table: &'static str,
+        shared: &'static [&'static str],
+        columns: Vec<&'static str>,
+        tail: String,
+    ) -> Self {
+        Self { shared, columns: columns.into(), tail: tail.into(), ..Self::new(table, &[], "") }
     }
 
     /// Inserts all items; `bind` adds a row's values in the order of the columns.
@@ -39,20 +45,25 @@ impl Insert {
         items: &[T],
         bind: impl FnMut(&mut Values, &T),
     ) -> Result<()> {
-        self.counted(transaction, items, bind).await.map(|_| ())
+        self.groups(transaction, std::iter::once(items), |_, _| (), bind).await.map(|_| ())
     }
 
-    /// Inserts all items, and tells how many rows were written. While the database works on a statement, the values of the
-    /// next one are bound.
-    pub async fn counted<T>(
+    /// Inserts all items of all groups, and tells how many rows were written. `bind_shared` adds what the rows of a group
+    /// share, from one of its items. While the database works on a statement, the values of the next one are bound.
+    pub async fn groups<'t, T: 't>(
         &'static self,
         transaction: &mut Transaction,
-        items: &[T],
+        groups: impl Iterator<Item = &'t [T]>,
+        mut bind_shared: impl FnMut(&mut Values, &T),
         mut bind: impl FnMut(&mut Values, &T),
     ) -> Result<u64> {
         let dialect = transaction.dialect();
-        let mut statements = self.statements(dialect, items).map(|(text, items)| {
-            let mut values = Values::new(dialect, items.len(), self.columns.len());
+        let statements = groups.flat_map(|group| self.statements(dialect, group));
+        let mut statements = statements.map(|(text, items)| {
+            let mut values = Values::new(dialect, self.shared.len(), items.len(), self.columns.len());
+            if let Some(first) = items.first() {
+                bind_shared(&mut values, first);
+            }
             for item in items {
                 bind(&mut values, item);
             }
@@ -89,10 +100,11 @@ impl Insert {
 
     fn text(&self, dialect: Dialect, rows: usize) -> String {
         let values = match dialect {
-            Dialect::Sqlite => sqlite::rows_to_insert(self.columns.len(), rows),
-            Dialect::Postgres => postgres::rows_to_insert(self.columns.len()),
+            Dialect::Sqlite => sqlite::rows_to_insert(self.shared.len(), self.columns.len(), rows),
+            Dialect::Postgres => postgres::rows_to_insert(self.shared.len(), self.columns.len()),
         };
-        format!("INSERT INTO {} ({}) {values} {}", self.table, self.columns.join(", "), self.tail)
+        let columns = [self.shared, &self.columns].concat().join(", ");
+        format!("INSERT INTO {} ({columns}) {values} {}", self.table, self.tail)
     }
 }
 
@@ -109,14 +121,14 @@ pub(super) enum Encoded {
 }
 
 impl Values {
-    fn new(dialect: Dialect, rows: usize, columns: usize) -> Self {
+    fn new(dialect: Dialect, shared: usize, rows: usize, columns: usize) -> Self {
         let encoded = match dialect {
             Dialect::Sqlite => {
                 let mut arguments = SqliteArguments::default();
-                sqlx::Arguments::reserve(&mut arguments, rows * columns, 0);
+                sqlx::Arguments::reserve(&mut arguments, shared + rows * columns, 0);
                 Encoded::Sqlite(arguments)
             }
-            Dialect::Postgres => Encoded::Postgres(Arrays::new(columns)),
+            Dialect::Postgres => Encoded::Postgres(Arrays::new(shared, columns)),
         };
         Self { encoded, failed: None }
     }
@@ -124,7 +136,7 @@ impl Values {
     pub fn push<'q>(&mut self, value: impl Value<'q>) -> &mut Self {
         let pushed = match &mut self.encoded {
             Encoded::Sqlite(arguments) => sqlx::Arguments::add(arguments, value),
-            Encoded::Postgres(arrays) => arrays.push(&value),
+            Encoded::Postgres(arrays) => arrays.push(value),
         };
         if let Err(error) = pushed {
             self.failed.get_or_insert(error);

@@ -13,7 +13,7 @@ mod value;
 use sqlx::migrate::MigrateError;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 
-pub(super) use insert::Insert;
+pub(super) use insert::{Insert, Values};
 pub(super) use lookup::{Column, Found, Lookup};
 pub(super) use query::{Query, Row};
 pub(super) use text::{ByDialect, Spelled};

@@ -85,9 +85,11 @@ pub(super) fn insert_size(rows: usize) -> Option<usize> {
     (rows > 0).then_some(rows.min(INSERT_SIZE))
 }
 
-pub(super) fn rows_to_insert(columns: usize) -> String {
-    let parameters: Vec<String> = (1..=columns).map(|number| format!("${number}")).collect();
-    format!("SELECT * FROM unnest({})", parameters.join(", "))
+pub(super) fn rows_to_insert(shared: usize, columns: usize) -> String {
+    let parameters: Vec<String> = (1..=shared + columns).map(|number| format!("${number}")).collect();
+    let (shared, columns) = parameters.split_at(shared);
+    let selected = [shared, &["added.*".to_owned()]].concat().join(", ");
+    format!("SELECT {selected} FROM unnest({}) AS added", columns.join(", "))
 }
 
 /// Lists are parameters: arrays.
@@ -138,8 +140,11 @@ impl<'a> PlainRows<'a> {
     }
 }
 
-/// Rows column by column, each an array: a statement's parameters are few, whatever the rows are.
+/// Rows column by column, each an array: a statement's parameters are few, whatever the rows are. What all rows share comes
+/// before, each value by itself.
 pub(super) struct Arrays {
+    shared: PgArguments,
+    shared_to_come: usize,
     columns: Vec<Array>,
     next: usize,
 }
@@ -153,12 +158,17 @@ struct Array {
 }
 
 impl Arrays {
-    pub fn new(columns: usize) -> Self {
-        Self { columns: (0..columns).map(|_| Array::default()).collect(), next: 0 }
+    pub fn new(shared: usize, columns: usize) -> Self {
+        let columns = (0..columns).map(|_| Array::default()).collect();
+        Self { shared: PgArguments::default(), shared_to_come: shared, columns, next: 0 }
     }
 
-    /// Adds a value to the column whose turn it is.
-    pub fn push<'q, T: Encode<'q, Postgres> + Type<Postgres>>(&mut self, value: &T) -> Result<(), BoxDynError> {
+    /// Adds what all rows share, or else a value to the column whose turn it is.
+    pub fn push<'q, T: Encode<'q, Postgres> + Type<Postgres>>(&mut self, value: T) -> Result<(), BoxDynError> {
+        if self.shared_to_come > 0 {
+            self.shared_to_come -= 1;
+            return sqlx::Arguments::add(&mut self.shared, value);
+        }
         let columns = self.columns.len();
         let column = &mut self.columns[self.next];
         self.next = (self.next + 1) % columns;
@@ -174,7 +184,7 @@ impl Arrays {
     }
 
     pub fn finish(self) -> Result<PgArguments> {
-        let mut arguments = PgArguments::default();
+        let mut arguments = self.shared;
         for column in self.columns {
             sqlx::Arguments::add(&mut arguments, column).map_err(sqlx::Error::Encode)?;
         }

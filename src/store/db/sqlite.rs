@@ -66,9 +66,15 @@ pub(super) fn insert_size(rows: usize) -> Option<(usize, usize)> {
     INSERT_SIZES.into_iter().enumerate().find(|(_, size)| *size <= rows)
 }
 
-pub(super) fn rows_to_insert(columns: usize, rows: usize) -> String {
+pub(super) fn rows_to_insert(shared: usize, columns: usize, rows: usize) -> String {
     let row = ["(", &vec!["?"; columns].join(","), ")"].concat();
-    ["VALUES ", &vec![row; rows].join(",")].concat()
+    let rows = ["VALUES ", &vec![row; rows].join(",")].concat();
+    if shared == 0 {
+        return rows;
+    }
+    let shared: Vec<String> = (1..=shared).map(|number| format!("? AS shared{number}")).collect();
+    // Without a condition, what follows a conflict would be read as that of a join.
+    format!("SELECT * FROM (SELECT {}) CROSS JOIN ({rows}) WHERE true", shared.join(", "))
 }
 
 /// Lists are parameters: numbers as JSON, and GUIDs one after the other, to be cut up.
