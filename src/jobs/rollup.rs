@@ -106,11 +106,13 @@ impl Rolling<'_> {
         // Each step waits until the next one takes what it has, so no more than one range is folded and one merged ahead.
         let (folded, to_merge) = channel(1);
         let (merged, to_commit) = channel(1);
-        let (unreadable, (), rows_written) = tokio::try_join!(
+        // None is cut off, for a statement must not be: where one fails, the others find nobody to take or give anything.
+        let (unreadable, merged, rows_written) = tokio::join!(
             self.fold(Arc::new(tasks), folded),
             self.merge(to_merge, draws, merged),
             self.commit(to_commit),
-        )?;
+        );
+        let (rows_written, (), unreadable) = (rows_written?, merged?, unreadable?);
         let days = partitions.iter().map(|partition| partition.day);
         store.clear_dirty(self.lease, days.filter(|day| !unreadable.contains_key(day))).await?;
         Ok(Rolled { rows_written, unreadable })
@@ -154,7 +156,8 @@ impl Rolling<'_> {
     ) -> anyhow::Result<()> {
         while let Some(partitions) = folded.recv().await {
             let mut changes = self.merging.changes(partitions).await?;
-            while let Ok(place) = merged.reserve().await {
+            loop {
+                let Ok(place) = merged.reserve().await else { return Ok(()) };
                 let _turn = self.turns.take().await;
                 let Some(commit) = self.merging.merge_next(&mut changes, draws).await? else { break };
                 place.send(commit);
