@@ -42,8 +42,8 @@ const SETTINGS: [(&str, &str); 5] = [
 ];
 
 /// Classes and codes of errors after which the same may succeed later: the connection broke, the server has no room, locks
-/// are held, it stops or starts, a statement was ended for it took too long.
-const OUT_OF_REACH: [&str; 7] = ["08", "53", "55P03", "57P01", "57P02", "57P03", "57014"];
+/// are held, it stops or starts, a statement was ended for it took too long, or stood in a replica's way.
+const OUT_OF_REACH: [&str; 8] = ["08", "53", "55P03", "57P01", "57P02", "57P03", "57014", "40001"];
 
 pub(super) fn is_out_of_reach(error: &dyn DatabaseError) -> bool {
     let code = error.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::code);
