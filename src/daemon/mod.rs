@@ -71,7 +71,7 @@ pub async fn run(
         front.answer_from(&installation.store).await?;
         let inbox = installation.config.ingest.inbox.display();
         tracing::info!(%inbox, api = %format!("http://{}", front.address), "started");
-        work(&installation, &stop).await?;
+        Box::pin(work(&installation, &stop)).await?;
         front.end().await?;
         installation.store.close().await;
     }

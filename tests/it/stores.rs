@@ -202,7 +202,7 @@ impl Server {
     /// Starts a replica that answers on this port, and follows from now on.
     pub fn start_standby(&self, port: u16) {
         let from = ["-h", &self.dir.display().to_string(), "-p", &self.port.to_string(), "-U", "tests"];
-        self.program("pg_basebackup", &[from.as_slice(), &["-D", "standby", "-R", "--no-sync"]].concat());
+        self.program("pg_basebackup", &[from.as_slice(), &["-D", "standby", "-R", "--no-sync", "-c", "fast"]].concat());
         self.program("pg_ctl", &["-D", "standby", "-w", "-l", "log", "start", "-o", &options(&self.dir, port)]);
     }
 

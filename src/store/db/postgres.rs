@@ -81,7 +81,8 @@ async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
 /// Begins a transaction. A pool that gave up does not say why; a connection outside of it does.
 pub(super) async fn begin(pool: &PgPool) -> sqlx::Result<sqlx::Transaction<'static, Postgres>> {
     match pool.begin().await {
-        Err(sqlx::Error::PoolTimedOut) => match connect(&pool.connect_options()).await {
+        // In a box of its own: every job has this future inside its own, and hardly ever runs it.
+        Err(sqlx::Error::PoolTimedOut) => match Box::pin(connect(&pool.connect_options())).await {
             Err(cause) => Err(cause),
             Ok(_) => Err(sqlx::Error::PoolTimedOut),
         },
