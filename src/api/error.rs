@@ -38,6 +38,8 @@ pub(super) enum ApiError {
     /// The service is Blocked or Provisioning; only for a caller who may see it.
     UsageHidden(ServiceStatus),
     StoreOutOfReach(StoreError),
+    /// It was never there since we started; the daemon's log says why.
+    StoreNotOpen,
     Internal(Box<dyn StdError + Send + Sync>),
 }
 
@@ -106,7 +108,7 @@ impl ApiError {
                 let meta = Some(Meta { service_status: status.name() });
                 Problem { meta, ..Problem::new(StatusCode::FORBIDDEN, "Forbidden", message) }
             }
-            Self::StoreOutOfReach(_) => {
+            Self::StoreOutOfReach(_) | Self::StoreNotOpen => {
                 let message = "the store can't be reached at the moment";
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
                     .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS)
@@ -210,6 +212,7 @@ mod tests {
             told(ApiError::OutOfScope(guid), false),
             told(ApiError::UsageHidden(ServiceStatus::Blocked), true),
             told(StoreError::Missing { path: "secret.db".into() }.into(), false),
+            told(ApiError::StoreNotOpen, false),
             told(StoreError::Inconsistent("secret".to_owned()).into(), false),
         ];
         insta::assert_snapshot!(lines.join("\n"), @r#"
@@ -222,6 +225,7 @@ mod tests {
         404 [] {"responseStatus":{"errorCode":"NotFound","message":"there is no service 00000000000000000000000000000007","errors":[]}}
         403 [] {"responseStatus":{"errorCode":"Forbidden","message":"this key may not see the service 00000000000000000000000000000007","errors":[]}}
         403 [] {"responseStatus":{"errorCode":"Forbidden","message":"the service is Blocked: its usage is not reported","errors":[],"meta":{"serviceStatus":"Blocked"}}}
+        503 ["5"] {"responseStatus":{"errorCode":"ServiceUnavailable","message":"the store can't be reached at the moment","errors":[]}}
         503 ["5"] {"responseStatus":{"errorCode":"ServiceUnavailable","message":"the store can't be reached at the moment","errors":[]}}
         500 [] {"responseStatus":{"errorCode":"InternalServerError","message":"the request failed; the log says why, under the request id 1d","errors":[]}}
         "#);

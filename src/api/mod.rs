@@ -9,7 +9,7 @@ mod routes;
 mod server;
 mod wire;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant as Timer;
 
 use axum::Router;
@@ -35,9 +35,10 @@ use params::Params;
 /// What the API answers from.
 #[derive(Debug)]
 pub struct Api {
-    store: Store,
-    reports: Reports,
+    /// None until it was opened, which may take as long as its server does to be there.
+    store: OnceLock<Store>,
     clock: Clock,
+    zone: Zone,
     auth: ApiAuth,
     hide_forbidden: bool,
 }
@@ -45,8 +46,28 @@ pub struct Api {
 impl Api {
     #[must_use]
     pub fn new(store: Store, clock: Clock, zone: Zone, config: &config::Api) -> Self {
-        let reports = Reports::new(store.clone(), clock, zone);
-        Self { store, reports, clock, auth: config.auth, hide_forbidden: config.hide_forbidden }
+        let api = Self::without_store(clock, zone, config);
+        api.answer_from(store);
+        api
+    }
+
+    /// What asks for the store is told to come back, until there is one to answer from.
+    #[must_use]
+    pub fn without_store(clock: Clock, zone: Zone, config: &config::Api) -> Self {
+        Self { store: OnceLock::new(), clock, zone, auth: config.auth, hide_forbidden: config.hide_forbidden }
+    }
+
+    /// Answers from this store from now on; the first that is given stays.
+    pub fn answer_from(&self, store: Store) {
+        self.store.get_or_init(|| store);
+    }
+
+    fn store(&self) -> Result<&Store, ApiError> {
+        self.store.get().ok_or(ApiError::StoreNotOpen)
+    }
+
+    fn reports(&self) -> Result<Reports, ApiError> {
+        Ok(Reports::new(self.store()?.clone(), self.clock, self.zone))
     }
 }
 
@@ -59,8 +80,8 @@ struct Call {
 
 /// The API as a service. Our routes ignore case and empty segments and come under several prefixes, so that `routes` does
 /// the matching and axum's router only carries it.
-pub fn router(api: Api) -> Router {
-    Router::new().fallback(answer).with_state(Arc::new(api))
+pub fn router(api: impl Into<Arc<Api>>) -> Router {
+    Router::new().fallback(answer).with_state(api.into())
 }
 
 /// Answers any request: what holds for every answer, whatever came of it. No operation has a body to read, so that one that

@@ -26,7 +26,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 
 /// Serves the API on `listener` until `shutdown` completes, then lets the requests that are under way end.
-pub async fn serve(listener: TcpListener, api: Api, shutdown: impl Future<Output = ()>) {
+pub async fn serve(listener: TcpListener, api: impl Into<Arc<Api>>, shutdown: impl Future<Output = ()>) {
     let service = TowerToHyperService::new(router(api));
     let mut builder = http1::Builder::new();
     builder

@@ -41,14 +41,18 @@ fn parse_reason(code: &str) -> Result<Reason, String> {
 
 impl Args {
     pub async fn run(self, options: &Options) -> anyhow::Result<Outcome> {
-        let installation = options.existing_installation().await?;
         match self.action {
-            Action::List { reason } => list(&installation.store, reason).await?,
+            Action::List { reason } => {
+                let store = options.reading().await?.store;
+                list(&store, reason).await?;
+                store.close().await;
+            }
             Action::Replay { reason } => {
+                let installation = options.existing_installation().await?;
                 print_json(&jobs::replay(&installation, &options.run("dead-letters replay"), reason).await?)?;
+                installation.store.close().await;
             }
         }
-        installation.store.close().await;
         Ok(Outcome::Done)
     }
 }

@@ -48,7 +48,8 @@ impl Args {
         let started = std::time::Instant::now();
         let report = jobs::ingest(&installation, &options.run("demo"), Wanted::Sources(sample)).await?;
         print(&told(&installation, &report, started.elapsed().as_secs_f64()).await?)?;
-        daemon::run(installation, listener, until_asked_to_stop()).await?;
+        let (config, clock, stop) = (installation.config.clone(), installation.clock, until_asked_to_stop());
+        daemon::run(&config, clock, listener, stop, async || Ok(installation.clone())).await?;
         print("Stopped. The directory is left as it is, for you to look at or to remove.\n")?;
         Ok(Outcome::Done)
     }

@@ -30,7 +30,7 @@ pub(super) struct Args {
 
 impl Args {
     pub async fn run(self, options: &Options) -> anyhow::Result<Outcome> {
-        let installation = options.existing_installation().await?;
+        let installation = options.reading().await?;
         let to = self.to.unwrap_or_else(|| installation.today());
         if self.from.is_some_and(|from| from > to) {
             return Err(WrongUsage(format!("--from {} lies after --to {to}", self.from.unwrap_or(to))).into());

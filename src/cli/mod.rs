@@ -28,8 +28,7 @@ use clap::{Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Layers};
-use crate::jobs::{Installation, Run};
-use crate::store::{StoreError, StoreUrl};
+use crate::jobs::{Installation, Reading, Run};
 use crate::telemetry::{self, LogFormat};
 
 const DEFAULT_DATA_DIR: &str = "data";
@@ -164,13 +163,16 @@ impl Options {
         Installation::open(&self.data_dir, config, self.clock()).await
     }
 
+    /// Opens an installation that is there already, to read it.
+    async fn reading(&self) -> anyhow::Result<Reading> {
+        let config = self.configure(&self.layers()?)?;
+        Reading::open(&self.data_dir, config, self.clock()).await
+    }
+
     /// Opens an installation that is there already.
     async fn existing_installation(&self) -> anyhow::Result<Installation> {
         let config = self.configure(&self.layers()?)?;
-        match &config.store.url {
-            StoreUrl::Sqlite(path) if !path.exists() => Err(StoreError::Missing { path: path.clone() })?,
-            StoreUrl::Sqlite(_) | StoreUrl::Postgres(_) => {}
-        }
+        config.store.url.must_exist()?;
         Installation::open(&self.data_dir, config, self.clock()).await
     }
 

@@ -2,6 +2,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Options, Outcome, signals};
 use crate::daemon;
+use crate::jobs::Installation;
 
 /// The daemon: takes what is dropped into the inbox, rolls it up on schedule, and serves the API
 #[derive(Debug, clap::Args)]
@@ -9,9 +10,10 @@ pub(super) struct Args {}
 
 impl Args {
     pub async fn run(self, options: &Options) -> anyhow::Result<Outcome> {
-        let installation = options.installation().await?;
-        let listener = daemon::listen(&installation).await?;
-        daemon::run(installation, listener, until_asked_to_stop()).await?;
+        let (config, clock) = (options.configure(&options.layers()?)?, options.clock());
+        let listener = daemon::listen(&config).await?;
+        let open = async || Installation::open(&options.data_dir, config.clone(), clock).await;
+        daemon::run(&config, clock, listener, until_asked_to_stop(), open).await?;
         Ok(Outcome::Done)
     }
 }

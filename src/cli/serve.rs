@@ -1,6 +1,7 @@
 use super::run::until_asked_to_stop;
 use super::{Options, Outcome};
-use crate::{api, daemon};
+use crate::daemon;
+use crate::jobs::Reading;
 
 /// The API alone, over an installation that another process writes
 #[derive(Debug, clap::Args)]
@@ -8,11 +9,11 @@ pub(super) struct Args {}
 
 impl Args {
     pub async fn run(self, options: &Options) -> anyhow::Result<Outcome> {
-        let installation = options.existing_installation().await?;
-        let listener = daemon::listen(&installation).await?;
-        let api = daemon::api(&installation).await?;
-        api::serve(listener, api, until_asked_to_stop().cancelled_owned()).await;
-        installation.store.close().await;
+        let (config, clock) = (options.configure(&options.layers()?)?, options.clock());
+        config.store.url.must_exist()?;
+        let listener = daemon::listen(&config).await?;
+        let open = async || Reading::open(&options.data_dir, config.clone(), clock).await;
+        daemon::serve(&config, clock, listener, until_asked_to_stop(), open).await?;
         Ok(Outcome::Done)
     }
 }

@@ -52,7 +52,7 @@ async fn import(options: &Options, file: &std::path::Path) -> anyhow::Result<Out
 }
 
 async fn list(options: &Options, json: bool) -> anyhow::Result<Outcome> {
-    let installation = options.existing_installation().await?;
+    let installation = options.reading().await?;
     let services = installation.store.services().await?;
     if json {
         for service in &services {

@@ -6,7 +6,7 @@ use indicatif::{HumanBytes, HumanCount};
 use super::output::{print, print_json};
 use super::{Options, Outcome};
 use crate::ingest::source::inbox;
-use crate::jobs::Installation;
+use crate::jobs::Reading;
 use crate::store::Status;
 
 /// What is stored, how fresh it is, and what is pending or wrong; exit code 1 if the pipeline is unhealthy
@@ -18,7 +18,7 @@ pub(super) struct Args {
 
 impl Args {
     pub async fn run(self, options: &Options) -> anyhow::Result<Outcome> {
-        let installation = options.existing_installation().await?;
+        let installation = options.reading().await?;
         let status = installation.store.status(installation.now()).await?;
         let problems = problems(&installation, &status);
         if self.json {
@@ -35,7 +35,7 @@ impl Args {
 }
 
 /// What keeps the rows from being right and fresh. Rejected lines, conflicts and negative storage are warnings only.
-fn problems(installation: &Installation, status: &Status) -> Vec<String> {
+fn problems(installation: &Reading, status: &Status) -> Vec<String> {
     let mut problems = Vec::new();
     if status.inputs_failed > 0 {
         problems.push(format!(
@@ -56,7 +56,7 @@ fn problems(installation: &Installation, status: &Status) -> Vec<String> {
     problems
 }
 
-fn text(installation: &Installation, status: &Status, problems: &[String]) -> String {
+fn text(installation: &Reading, status: &Status, problems: &[String]) -> String {
     let ledger = &status.ledger;
     let day = |day: Option<i32>| day.map_or_else(|| "-".to_owned(), |day| crate::model::Day(day).to_string());
     let days = format!("days {} to {}", day(status.first_day), day(status.last_day));

@@ -1,5 +1,6 @@
 //! The daemon: jobs on their schedules, and the API, until it is asked to stop.
 
+mod front;
 mod scheduler;
 
 use std::sync::Arc;
@@ -10,10 +11,11 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Api};
-use crate::config::ApiAuth;
-use crate::jobs::{self, Installation, Run, Wanted};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::jobs::{self, Installation, Reading, Run, Wanted};
 
+use front::Front;
 use scheduler::Ticks;
 
 /// How long a job waits for another process that writes, before it leaves the work to its next turn.
@@ -23,36 +25,62 @@ const LEASE_WAIT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// When it is taken, or is not this machine's.
-pub async fn listen(installation: &Installation) -> anyhow::Result<TcpListener> {
-    let address = installation.config.api.listen;
+pub async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    let address = config.api.listen;
     let hint = "another program may be using it; api.listen sets another one";
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; {hint}"))
 }
 
-/// The API over an installation. Where no key opens it yet, the log says how to make one.
+/// Runs the API alone until `stop` is cancelled. A server that is not there is waited for.
 ///
 /// # Errors
-/// When the store fails.
-pub async fn api(installation: &Installation) -> anyhow::Result<Api> {
-    let config = &installation.config;
-    if config.api.auth == ApiAuth::Keys && installation.store.keys().await?.is_empty() {
-        tracing::warn!(
-            "every request gets 401, because there is no API key yet; `usage-rollup keys create --role SuperUser` makes one"
-        );
+/// When the store can't be opened for another reason.
+pub async fn serve(
+    config: &Config,
+    clock: Clock,
+    listener: TcpListener,
+    stop: CancellationToken,
+    open: impl AsyncFn() -> anyhow::Result<Reading>,
+) -> anyhow::Result<()> {
+    let front = Front::start(config, clock, listener)?;
+    if let Some(reading) = front.open(open, &stop).await? {
+        front.answer_from(&reading.store).await?;
+        tracing::info!(api = %format!("http://{}", front.address), "started");
+        stop.cancelled().await;
+        front.end().await?;
+        reading.store.close().await;
     }
-    Ok(Api::new(installation.store.clone(), installation.clock, config.reporting.timezone, &config.api))
+    Ok(())
 }
 
-/// Runs jobs and API until `stop` is cancelled; a job that is under way stops between commits, and requests are answered.
+/// Runs jobs and API until `stop` is cancelled; a job that is under way stops between commits, and requests are answered. A
+/// server that is not there is waited for.
 ///
 /// # Errors
-/// When the schedules can't be kept. A job that fails is logged, and tried again at its next turn.
-pub async fn run(installation: Installation, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+/// When the store can't be opened for another reason, or the schedules can't be kept. A job that fails is logged, and tried
+/// again at its next turn.
+pub async fn run(
+    config: &Config,
+    clock: Clock,
+    listener: TcpListener,
+    stop: CancellationToken,
+    open: impl AsyncFn() -> anyhow::Result<Installation>,
+) -> anyhow::Result<()> {
+    let front = Front::start(config, clock, listener)?;
+    if let Some(installation) = front.open(open, &stop).await? {
+        front.answer_from(&installation.store).await?;
+        let inbox = installation.config.ingest.inbox.display();
+        tracing::info!(%inbox, api = %format!("http://{}", front.address), "started");
+        Box::pin(work(&installation, &stop)).await?;
+        front.end().await?;
+        installation.store.close().await;
+    }
+    Ok(())
+}
+
+/// Runs the jobs at their turns until `stop` is cancelled.
+async fn work(installation: &Installation, stop: &CancellationToken) -> anyhow::Result<()> {
     let mut ticks = Ticks::start(&installation.config.schedule).await?;
-    // Asked for a free port (0), the system chose one.
-    let address = listener.local_addr().context("the API listens nowhere")?;
-    let api = tokio::spawn(api::serve(listener, api(&installation).await?, stop.clone().cancelled_owned()));
-    tracing::info!(inbox = %installation.config.ingest.inbox.display(), api = %format!("http://{address}"), "started");
     let interrupted = Arc::new(AtomicBool::new(false));
     let stopping = tokio::spawn({
         let (stop, interrupted) = (stop.clone(), interrupted.clone());
@@ -65,14 +93,15 @@ pub async fn run(installation: Installation, listener: TcpListener, stop: Cancel
     // Only waiting is ever cancelled, never a job: one that is cut off within a statement would leave a connection undefined.
     while let Some(job) = tokio::select! { job = ticks.next() => Some(job), () = stop.cancelled() => None } {
         let outcome = match job {
-            Job::Ingest => ingest(&installation, &run).await,
-            Job::Rollup => rollup(&installation, &run).await,
+            Job::Ingest => ingest(installation, &run).await,
+            Job::Rollup => rollup(installation, &run).await,
         };
         match outcome {
             Ok(()) => {}
             Err(_) if stop.is_cancelled() => break,
             Err(error) => tracing::error!(
                 job = job.name(),
+                store = %installation.config.store.url,
                 error = format!("{error:#}"),
                 "the job failed; it is tried again at its next turn"
             ),
@@ -80,10 +109,7 @@ pub async fn run(installation: Installation, listener: TcpListener, stop: Cancel
     }
     tracing::info!("stopping");
     ticks.stop().await;
-    stopping.await?;
-    api.await?;
-    installation.store.close().await;
-    Ok(())
+    Ok(stopping.await?)
 }
 
 /// The jobs that run on schedules.

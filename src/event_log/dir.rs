@@ -48,6 +48,19 @@ impl EventLogDir {
         format!("{folder}/{}.parquet", id.simple())
     }
 
+    /// Whether any segment lies here.
+    ///
+    /// # Errors
+    /// When a directory can't be read.
+    pub fn has_segments(&self) -> Result<bool, EventLogError> {
+        for folder in entries(&self.segments)?.into_iter().filter(|path| path.is_dir()) {
+            if !entries(&folder)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Makes a segment's file durable under its final name: write under a temporary name, fsync, rename, fsync the
     /// directory. The final name is new, for it holds a fresh UUID.
     ///

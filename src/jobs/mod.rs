@@ -1,10 +1,12 @@
 //! Jobs: where the asynchronous store meets the synchronous pipeline and rollup core. One file a job.
 
 mod backfill;
+mod belonging;
 mod draw;
 mod import;
 mod ingest;
 mod merge;
+mod reading;
 mod replay;
 mod rollup;
 
@@ -20,6 +22,7 @@ use thiserror::Error;
 pub use backfill::backfill;
 pub use import::{ImportError, import_services};
 pub use ingest::{IngestReport, Wanted, inbox_holds_files, ingest};
+pub use reading::Reading;
 pub use replay::{ReplayReport, replay};
 pub use rollup::{RollupReport, rollup};
 
@@ -63,6 +66,10 @@ pub enum JobError {
         "the rows of this installation are in {stored}, but reporting.timezone is {configured}; set it back to {stored}, or ingest the events into a new --data-dir"
     )]
     OtherZone { stored: String, configured: String },
+    #[error(
+        "the data directory {data_dir} and the store {store} are not of the same installation; set store.url to the store that this directory was used with, or --data-dir to that store's"
+    )]
+    OtherInstallation { data_dir: PathBuf, store: String },
     #[error("interrupted; what was committed is kept, and the same command goes on from there")]
     Interrupted,
     #[error(transparent)]
@@ -73,16 +80,15 @@ impl Installation {
     /// Opens an installation, and makes it where there is none.
     ///
     /// # Errors
-    /// When its directory or database can't be opened, or its rows are in another time zone.
+    /// When its directory or database can't be opened, its rows are in another time zone, or it is not that
+    /// directory's.
     pub async fn open(data_dir: &Path, config: Config, clock: Clock) -> anyhow::Result<Self> {
         std::fs::create_dir_all(data_dir)
             .with_context(|| format!("cannot create the data directory {}", data_dir.display()))?;
         let store = Store::open(&config.store.url).await?;
-        let configured = config.reporting.timezone.name();
-        let stored = store.settle_zone(configured).await?;
-        if stored != configured {
-            return Err(JobError::OtherZone { stored, configured: configured.to_owned() }.into());
-        }
+        let log = EventLogDir::open(data_dir)?;
+        belonging::settle(data_dir, &log, &store, &config.store.url).await?;
+        must_be_in(store.settle_zone(config.reporting.timezone.name()).await?, &config)?;
         let threads = |name: &'static str| {
             let threads = ThreadPoolBuilder::new().num_threads(config.rollup.threads);
             let threads = threads.thread_name(move |index| format!("{name}-{index}")).build();
@@ -90,7 +96,7 @@ impl Installation {
         };
         let (fold_threads, merge_threads) = (threads("fold")?, threads("merge")?);
         Ok(Self {
-            log: EventLogDir::open(data_dir)?,
+            log,
             data_dir: data_dir.to_owned(),
             config: Arc::new(config),
             clock,
@@ -145,6 +151,13 @@ impl Installation {
     ) -> anyhow::Result<T> {
         run_on(self.merge_threads.clone(), work).await
     }
+}
+
+/// # Errors
+/// When the rows are not in the zone that is configured.
+fn must_be_in(stored: String, config: &Config) -> Result<(), JobError> {
+    let configured = config.reporting.timezone.name();
+    if stored == configured { Ok(()) } else { Err(JobError::OtherZone { stored, configured: configured.to_owned() }) }
 }
 
 async fn run_on<T: Send + 'static>(

@@ -62,7 +62,7 @@ pub(super) async fn rollup_leased(
         let (next, after) = rest.split_at(next_partitions(rest, rows_together));
         rest = after;
         // Rows are drawn from the facts of all days.
-        let rolled = rolling.roll(next, rest.is_empty()).await?;
+        let rolled = Box::pin(rolling.roll(next, rest.is_empty())).await?;
         report.rows_written += rolled.rows_written;
         report.partitions += next.len() - rolled.unreadable.len();
         unreadable.extend(rolled.unreadable);
@@ -126,14 +126,14 @@ impl Rolling<'_> {
     ) -> anyhow::Result<BTreeMap<Day, EventLogError>> {
         let mut unreadable = BTreeMap::new();
         let rows_each = self.installation().config.rollup.rows_together;
-        let (folder, these) = (self.folder.clone(), tasks.clone());
-        for range in self.installation().on_threads(move || folder.divide(&these, rows_each)).await? {
+        let (whole, these) = (self.folder.clone(), tasks.clone());
+        for range in self.installation().on_threads(move || whole.divide(&these, rows_each)).await? {
             let Ok(place) = folded.reserve().await else { break };
             let _turn = self.turns.take().await;
             self.run.check()?;
-            let (folder, these) = (self.folder.clone(), tasks.clone());
+            let (of_range, these) = (self.folder.clone(), tasks.clone());
             let fold = move || -> Vec<(Day, Result<PartitionFacts, EventLogError>)> {
-                these.par_iter().map(|task| (task.day, folder.fold(task, &range))).collect()
+                these.par_iter().map(|task| (task.day, of_range.fold(task, &range))).collect()
             };
             let mut readable = Vec::with_capacity(tasks.len());
             for (day, facts) in self.installation().on_threads(fold).await? {

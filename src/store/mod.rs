@@ -14,6 +14,7 @@ mod lease;
 mod log;
 mod rollup;
 mod rows;
+mod settings;
 mod status;
 mod usage;
 
@@ -43,6 +44,8 @@ pub enum StoreError {
     Open { database: String, source: sqlx::Error },
     #[error("there is no database at {path}; run `usage-rollup ingest` or `usage-rollup run` first")]
     Missing { path: PathBuf },
+    #[error("the database {database} has version {found} of the schema, and this program needs {needed}: {way_out}")]
+    OtherSchema { database: String, found: i64, needed: i64, way_out: &'static str },
     #[error("cannot bring the database's schema up to date")]
     Migrate(#[from] MigrateError),
     #[error("the database failed")]
@@ -60,8 +63,12 @@ impl StoreError {
     #[must_use]
     pub fn is_out_of_reach(&self) -> bool {
         match self {
-            Self::Open { .. } | Self::Missing { .. } | Self::OutcomeUnknown(_) => true,
-            Self::Database(error) => db::is_out_of_reach(error),
+            Self::Missing { .. } | Self::OutcomeUnknown(_) => true,
+            Self::Open { source: error, .. }
+            | Self::Database(error)
+            | Self::Migrate(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
+                db::is_out_of_reach(error)
+            }
             _ => false,
         }
     }
@@ -91,28 +98,33 @@ impl Store {
         Ok(store)
     }
 
-    /// The time zone that the rows are in. It is this one from now on where no event is stored yet.
+    /// Opens the database as it is, for whoever may only read: nothing is created, brought up to date or written.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn settle_zone(&self, zone: &str) -> Result<String> {
-        const STORED: &str = "SELECT value FROM settings WHERE name = 'reporting.timezone'";
-        let stored = self.db.writer.sql(STORED).optional().await?;
-        if stored.is_some_and(|stored| stored.get::<&str>(0).is_ok_and(|stored| stored == zone)) {
-            return Ok(zone.to_owned());
+    /// When the database can't be opened, or its schema is not the one of this version.
+    pub async fn open_to_read(url: &StoreUrl) -> Result<Self> {
+        url.must_exist()?;
+        let failed = |source| StoreError::Open { database: url.to_string(), source };
+        let store = Self { db: db::open_to_read(url).await.map_err(failed)? };
+        let (found, needed) = (store.schema().await?, store.db.readers.schema());
+        if found == needed {
+            return Ok(store);
         }
-        let mut transaction = self.db.writer.begin().await?;
-        transaction
-            .sql(
-                "INSERT INTO settings (name, value) VALUES ('reporting.timezone', $1)
-                 ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE NOT EXISTS (SELECT 1 FROM segments)",
-            )
-            .bind(zone)
-            .execute()
-            .await?;
-        let settled = transaction.sql(STORED).value().await?;
-        transaction.commit().await?;
-        Ok(settled)
+        let way_out = if found < needed {
+            "run a command of this version that writes, such as `usage-rollup rollup`, as the role that owns it"
+        } else {
+            "a newer version has written it, and is what it takes to read it"
+        };
+        Err(StoreError::OtherSchema { database: url.to_string(), found, needed, way_out })
+    }
+
+    /// The version of the schema that is there; 0 where there is none.
+    async fn schema(&self) -> Result<i64> {
+        let newest = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
+        match self.db.readers.sql(newest).value().await {
+            Err(StoreError::Database(error)) if db::is_no_such_table(&error) => Ok(0),
+            found => found,
+        }
     }
 
     /// Waits for open statements and closes the database.

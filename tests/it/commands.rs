@@ -20,6 +20,7 @@ on_each_store!(
     services_are_imported_from_csv_and_ndjson_all_or_none,
     keys_are_shown_once_and_can_be_revoked,
     the_time_zone_of_an_installation_with_data_cannot_be_changed,
+    a_data_directory_is_refused_with_another_installations_store,
 );
 
 const NOW: [&str; 2] = ["--now", "2026-02-05T12:00:00Z"];
@@ -271,4 +272,43 @@ fn config_completions_and_man_are_printed() {
     assert!(listen.contains("127.0.0.1:9") && listen.contains("USAGE_ROLLUP__API__LISTEN"), "{listen}");
     assert!(binary.ok(&["completions", "bash"]).contains("usage-rollup"));
     assert!(binary.ok(&["man"]).contains(".TH usage-rollup"));
+}
+
+fn a_data_directory_is_refused_with_another_installations_store(on: On) {
+    let (one, other) = (with_tiny(on), with_tiny(on));
+    let ingest = at(&["ingest", "events.ndjson"]);
+    one.ok(&ingest);
+    other.ok(&at(&["keys", "list"]));
+    // Both were used, and one has data: its directory with the other's store, and the other way round.
+    let data = one.path("data").display().to_string();
+    let refused = |binary: &Binary, args: &[&str]| {
+        let told = binary.fails(1, &at(args));
+        assert!(told.contains("are not of the same installation"), "{told}");
+    };
+    match on {
+        // The store lies in the directory: what can happen is that it is taken away.
+        On::Sqlite => {
+            fs::copy(other.path("data/usage.db"), one.path("data/usage.db")).unwrap();
+            fs::remove_file(one.path("data/usage.db-wal")).unwrap_or_default();
+            refused(&one, &["rollup"]);
+            refused(&one, &["export", "--period-type", "daily"]);
+            fs::remove_file(one.path("data/usage.db")).unwrap();
+            refused(&one, &ingest[2..]);
+        }
+        On::Postgres => {
+            refused(&other, &["--data-dir", &data, "rollup"]);
+            refused(&other, &["--data-dir", &data, "export", "--period-type", "daily"]);
+            let events = other.path("events.ndjson").display().to_string();
+            let mut elsewhere = one.command(&at(&["--data-dir", "empty", "ingest", &events]));
+            assert_eq!(elsewhere.output().unwrap().status.code(), Some(1), "its events are in another directory");
+            // From before directories and stores had names.
+            fs::remove_file(one.path("data/installation")).unwrap();
+            one.ok(&at(&["rollup"]));
+            assert!(one.path("data/installation").exists());
+            // The database was made anew, and the events of the old one are still here.
+            one.reset_database();
+            refused(&one, &["rollup"]);
+        }
+    }
+    assert!(fs::read_dir(one.path("data/events")).unwrap().count() > 0 && !one.path("data/orphans").exists());
 }

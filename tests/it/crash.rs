@@ -17,11 +17,11 @@ on_each_store!(
     a_run_that_is_cut_short_goes_on_where_it_stopped,
 );
 
-const NOW: &str = "2026-04-02T00:00:00Z";
+pub const NOW: &str = "2026-04-02T00:00:00Z";
 const ROUNDS: u64 = 13;
 
 /// What a data directory holds, as far as a crash must not change it.
-fn outcome(binary: &Binary) -> (String, String, [i64; 5]) {
+pub fn outcome(binary: &Binary) -> (String, String, [i64; 5]) {
     let export = |period_type| binary.ok(&["--now", NOW, "export", "--period-type", period_type]);
     let status = status(binary).unwrap();
     assert_eq!(status["healthy"], true, "{status}");
@@ -36,7 +36,12 @@ fn status(binary: &Binary) -> Option<Value> {
 }
 
 fn binary_with_events(on: On) -> Binary {
-    let binary = Binary::new(on).with("USAGE_ROLLUP__INGEST__EVENTS_PER_COMMIT", "4000");
+    with_events(Binary::new(on))
+}
+
+/// Puts events into the test's directory, for [`INGEST`] to take in several commits.
+pub fn with_events(binary: Binary) -> Binary {
+    let binary = binary.with("USAGE_ROLLUP__INGEST__EVENTS_PER_COMMIT", "4000");
     let plan = ["--events", "30000", "--services", "20", "--users", "300", "--days", "40", "--end", "2026-03-31"];
     let lines = binary.ok(&[["generate"].as_slice(), &plan].concat());
     let (first, second) = lines.split_at(lines.len() / 2);
@@ -46,7 +51,7 @@ fn binary_with_events(on: On) -> Binary {
     binary
 }
 
-const INGEST: [&str; 6] = ["--quiet", "--now", NOW, "ingest", "first.ndjson", "second.ndjson"];
+pub const INGEST: [&str; 6] = ["--quiet", "--now", NOW, "ingest", "first.ndjson", "second.ndjson"];
 
 /// Kills an ingest after a random part of the time that one takes, runs it again, and holds what comes out against a run
 /// that nobody disturbed.

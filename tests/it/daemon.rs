@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -18,7 +19,7 @@ const TINY: &str = include_str!("../golden/tiny/events.ndjson");
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A process that ends with the test, also with one that fails.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -29,7 +30,7 @@ impl Drop for Running {
 
 impl Running {
     /// Asks it to stop, and gives its exit code and how long it took.
-    fn stop(&mut self) -> (Option<i32>, Duration) {
+    pub fn stop(&mut self) -> (Option<i32>, Duration) {
         let asked = Instant::now();
         terminate(&self.0);
         let status = eventually("it ends", || self.0.try_wait().unwrap());
@@ -37,7 +38,7 @@ impl Running {
     }
 }
 
-fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = probe() {
@@ -48,31 +49,56 @@ fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// What follows `before`, up to white space or a quote, in the first line that has it. All that a process prints is read, so
-/// that it never waits for room in the pipe.
-fn printed(output: impl std::io::Read + Send + 'static, before: &'static str) -> String {
-    let (sender, found) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            if let Some((_, rest)) = line.split_once(before) {
-                let text = rest.split(|c: char| c.is_whitespace() || c == '\'').next().unwrap_or_default();
-                // Nobody waits any more after the first.
-                let _ = sender.send(text.to_owned());
+/// What follows `before`, up to white space or a quote, in the first line that has it.
+pub fn printed(output: impl std::io::Read + Send + 'static, before: &'static str) -> String {
+    let line = Lines::of(output).with(before);
+    let rest = line.split_once(before).unwrap().1;
+    rest.split(|c: char| c.is_whitespace() || c == '\'').next().unwrap_or_default().to_owned()
+}
+
+/// The lines that a process prints, as they come. All are read, so that it never waits for room in the pipe.
+pub struct Lines(Receiver<String>);
+
+impl Lines {
+    pub fn of(output: impl std::io::Read + Send + 'static) -> Self {
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                // The test may have seen enough.
+                let _ = sender.send(line);
+            }
+        });
+        Self(lines)
+    }
+
+    /// The next line with this in it.
+    pub fn with(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let line = self.0.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            let line = line.unwrap_or_else(|error| panic!("nothing with {text:?} was printed: {error}"));
+            if line.contains(text) {
+                return line;
             }
         }
-    });
-    found.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("nothing with {before:?} was printed: {error}"))
+    }
 }
 
 /// Status and body of a GET; none where nobody listens.
-fn get(address: &str, path: &str, headers: &str) -> Option<(u16, String)> {
+pub fn get(address: &str, path: &str, headers: &str) -> Option<(u16, String)> {
+    let answer = ask(address, path, headers)?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
+
+/// The answer to a GET as it comes.
+pub fn ask(address: &str, path: &str, headers: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    Some(answer)
 }
 
 fn what_is_dropped_into_the_inbox_is_served_soon_after(on: On) {

@@ -6,6 +6,7 @@
 )]
 
 mod api;
+mod away;
 mod commands;
 mod contents;
 mod crash;
@@ -21,6 +22,7 @@ mod plans;
 mod proxy;
 mod random_events;
 mod random_spelling;
+mod restarts;
 mod rooms;
 mod server;
 mod store;

@@ -119,11 +119,15 @@ pub fn server() -> &'static Server {
     SERVER.get_or_init(Server::start)
 }
 
-/// `$0` is the directory, `$1` where the programs are, `$2` the port.
-const GUARD: &str = r#"
+/// The server refuses to run as root.
+const AS_POSTGRES: &str = r#"
 as_postgres() {
     if [ "$(id -u)" = 0 ]; then setpriv --reuid=postgres --regid=postgres --clear-groups -- "$@"; else "$@"; fi
 }
+"#;
+
+/// `$0` is the directory, `$1` where the programs are, `$2` the server's options.
+const GUARD: &str = r#"
 certify() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=tests-ca \
         -keyout ca.key -out ca.crt
@@ -137,27 +141,26 @@ start() {
     chmod 600 server.key
     as_postgres "$1/initdb" -D data -U tests --auth-local=trust --auth-host=scram-sha-256 --pwfile=password \
         -E UTF8 --locale=C --no-sync
-    as_postgres "$1/pg_ctl" -D data -w -l log start -o "-c listen_addresses=127.0.0.1 -c port=$2 -c max_connections=200 \
-        -c unix_socket_directories='$0' -c fsync=off -c log_line_prefix='%d|' \
-        -c ssl=on -c ssl_cert_file='$0/server.crt' -c ssl_key_file='$0/server.key'"
+    as_postgres "$1/pg_ctl" -D data -w -l log start -o "$2"
 }
 cd "$0" && (set -e; certify; start "$@") > started 2>&1 && echo ready || { cat started log; rm -rf "$0"; exit 1; }
 cat > started
-as_postgres "$1/pg_ctl" -D data -m immediate stop > started
+for each in data standby; do [ -f $each/postmaster.pid ] && as_postgres "$1/pg_ctl" -D $each -m immediate stop > started; done
 cd / && rm -rf "$0"
 "#;
 
 impl Server {
-    fn start() -> Self {
+    /// A server that nobody else uses, for a test that stops it.
+    pub fn start() -> Self {
         let programs = programs();
         let dir = tempfile::Builder::new().prefix("pg-").tempdir().unwrap().keep();
         fs::write(dir.join("password"), format!("{PASSWORD}\n")).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut guard = Command::new("sh")
             .arg("-c")
-            .arg(GUARD)
+            .arg([AS_POSTGRES, GUARD].concat())
             .args([&dir, &programs])
-            .arg(port.to_string())
+            .arg(options(&dir, port))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Ctrl-C must not reach it.
@@ -183,6 +186,33 @@ impl Server {
         self.dir.join(name)
     }
 
+    /// As a crash does it.
+    pub fn stop(&self) {
+        self.program("pg_ctl", &["-D", "data", "-m", "immediate", "stop"]);
+    }
+
+    pub fn start_again(&self) {
+        self.program("pg_ctl", &["-D", "data", "-w", "-l", "log", "start", "-o", &options(&self.dir, self.port)]);
+    }
+
+    pub fn restart(&self) {
+        self.program("pg_ctl", &["-D", "data", "-m", "immediate", "-w", "-l", "log", "restart"]);
+    }
+
+    /// Starts a replica that answers on this port, and follows from now on.
+    pub fn start_standby(&self, port: u16) {
+        let from = ["-h", &self.dir.display().to_string(), "-p", &self.port.to_string(), "-U", "tests"];
+        self.program("pg_basebackup", &[from.as_slice(), &["-D", "standby", "-R", "--no-sync", "-c", "fast"]].concat());
+        self.program("pg_ctl", &["-D", "standby", "-w", "-l", "log", "start", "-o", &options(&self.dir, port)]);
+    }
+
+    fn program(&self, name: &str, args: &[&str]) {
+        let script = [AS_POSTGRES, r#"cd "$0" && as_postgres "$@" > told 2>&1 || { cat told >&2; exit 1; }"#].concat();
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script).arg(&self.dir).arg(self.programs.join(name)).args(args);
+        assert!(command.status().unwrap().success(), "{name} {args:?}");
+    }
+
     /// What a statement answers, as psql prints it without any decoration.
     pub fn sql(&self, database: &str, statement: &str) -> String {
         let output = Command::new(self.programs.join("psql"))
@@ -194,6 +224,20 @@ impl Server {
         assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
+}
+
+fn options(dir: &Path, port: u16) -> String {
+    let dir = dir.display();
+    format!(
+        "-c listen_addresses=127.0.0.1 -c port={port} -c max_connections=200 -c unix_socket_directories='{dir}' \
+         -c fsync=off -c log_line_prefix='%d|' \
+         -c ssl=on -c ssl_cert_file='{dir}/server.crt' -c ssl_key_file='{dir}/server.key'"
+    )
+}
+
+/// One that nobody listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Where Debian keeps the programs of its newest PostgreSQL.

@@ -107,9 +107,19 @@ impl Binary {
         Self { dir: tempfile::tempdir().unwrap(), database, settings: vec![url] }
     }
 
+    /// One whose store is at this URL.
+    pub fn at(url: &str) -> Self {
+        Self::new(On::Sqlite).with("USAGE_ROLLUP__STORE__URL", url)
+    }
+
     /// Forgets everything that was stored.
     pub fn reset(&self) {
         fs::remove_dir_all(self.path("data")).unwrap();
+        self.reset_database();
+    }
+
+    /// Makes a database on the server empty again, and leaves the data directory as it is.
+    pub fn reset_database(&self) {
         self.database.reset();
     }
 

@@ -11,7 +11,7 @@ pub(in crate::api) async fn handle(call: Call) -> Result<Reply, ApiError> {
     let Call { api, principal, mut params } = call;
     let service = params.guid("ServiceGuid");
     let period_type = params.period_type("PeriodType").unwrap_or(PeriodType::Daily);
-    let period = params.day("Period", api.reports.zone());
+    let period = params.day("Period", api.zone);
     let as_of = params.has("AsOf");
     params.finish()?;
     if as_of {
@@ -20,7 +20,7 @@ pub(in crate::api) async fn handle(call: Call) -> Result<Reply, ApiError> {
     }
     let service = service.ok_or_else(|| ApiError::argument("ServiceGuid", "ServiceGuid is required"))?;
 
-    let usage = api.reports.service_usage(service, period_type, period).await?;
+    let usage = api.reports()?.service_usage(service, period_type, period).await?;
     principal.must_see(&usage.service)?;
     // Only now: the status is for those alone who may see the service.
     let status = usage.service.status();

@@ -60,6 +60,19 @@ pub(super) async fn open(url: &StoreUrl) -> sqlx::Result<Pools> {
     }
 }
 
+/// Opens the pools of a database that is there, for reading alone: the writer's stays without a connection.
+pub(super) async fn open_to_read(url: &StoreUrl) -> sqlx::Result<Pools> {
+    match url {
+        StoreUrl::Sqlite(path) => Ok(sqlite::open_to_read(path)),
+        StoreUrl::Postgres(server) => postgres::open(server).await,
+    }
+}
+
+/// Whether a statement failed because a table is not there.
+pub(super) fn is_no_such_table(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| sqlite::is_no_such_table(error) || postgres::is_no_such_table(error))
+}
+
 /// Whether the database could not be reached, so that the same may succeed later.
 pub(super) fn is_out_of_reach(error: &sqlx::Error) -> bool {
     use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, WorkerCrashed};
@@ -84,8 +97,17 @@ impl Pool {
         Ok(match self {
             // It takes the write lock at once, so that it can't fail later.
             Self::Sqlite(pool) => Transaction::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
-            Self::Postgres(pool) => Transaction::Postgres(pool.begin().await?),
+            Self::Postgres(pool) => Transaction::Postgres(postgres::begin(pool).await?),
         })
+    }
+
+    /// The version that the schema must have.
+    pub fn schema(&self) -> i64 {
+        let migrations = match self {
+            Self::Sqlite(_) => &sqlite::MIGRATIONS,
+            Self::Postgres(_) => &postgres::MIGRATIONS,
+        };
+        migrations.iter().map(|migration| migration.version).max().unwrap_or_default()
     }
 
     /// Brings the schema up to date.

@@ -11,7 +11,7 @@ use sqlx::postgres::{
     PgArgumentBuffer, PgArguments, PgConnectOptions, PgDatabaseError, PgHasArrayType, PgPoolOptions, PgTypeInfo,
     PgValueRef,
 };
-use sqlx::{ConnectOptions as _, Connection as _, Decode, Encode, Executor as _, PgConnection, Postgres, Type};
+use sqlx::{ConnectOptions as _, Connection as _, Decode, Encode, Executor as _, PgConnection, PgPool, Postgres, Type};
 use uuid::Uuid;
 
 use super::super::{Result, StoreError};
@@ -27,6 +27,8 @@ pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 /// How long anyone waits for a connection: an API's client is told to come back, a job has time.
 const READER_WAITS: Duration = Duration::from_secs(5);
 const WRITER_WAITS: Duration = Duration::from_secs(30);
+/// How long a server may take to answer who connects first.
+const CONNECTING_TAKES: Duration = Duration::from_secs(10);
 
 /// What each session begins with, where `options` in the URL does not say otherwise. The server itself ends what takes too
 /// long: a statement that is cut off on our side would leave its session undefined.
@@ -40,12 +42,17 @@ const SETTINGS: [(&str, &str); 5] = [
 ];
 
 /// Classes and codes of errors after which the same may succeed later: the connection broke, the server has no room, locks
-/// are held, it stops or starts, a statement was ended for it took too long.
-const OUT_OF_REACH: [&str; 7] = ["08", "53", "55P03", "57P01", "57P02", "57P03", "57014"];
+/// are held, it stops or starts, a statement was ended for it took too long, or stood in a replica's way.
+const OUT_OF_REACH: [&str; 8] = ["08", "53", "55P03", "57P01", "57P02", "57P03", "57014", "40001"];
 
 pub(super) fn is_out_of_reach(error: &dyn DatabaseError) -> bool {
     let code = error.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::code);
     code.is_some_and(|code| OUT_OF_REACH.iter().any(|known| code.starts_with(known)))
+}
+
+/// `undefined_table`
+pub(super) fn is_no_such_table(error: &dyn DatabaseError) -> bool {
+    error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| error.code() == "42P01")
 }
 
 pub(super) async fn open(server: &Server) -> sqlx::Result<Pools> {
@@ -58,11 +65,29 @@ pub(super) async fn open(server: &Server) -> sqlx::Result<Pools> {
             .before_acquire(|connection, _| Box::pin(async move { Ok(leave_transaction(connection).await.is_ok()) }))
     };
     // A pool would try for long, and not say why it failed.
-    options(server, "10min").connect().await?.close().await?;
+    connect(&options(server, "10min")).await?.close().await?;
     let writer = pool(1, WRITER_WAITS).connect_lazy_with(options(server, "10min"));
     let readers = pool(8, READER_WAITS).connect_lazy_with(options(server, "30s"));
     let exports = pool(2, WRITER_WAITS).connect_lazy_with(options(server, "0"));
     Ok(Pools { writer: Pool::Postgres(writer), readers: Pool::Postgres(readers), exports: Pool::Postgres(exports) })
+}
+
+/// A connection outside of any pool. Where nobody answers at all, the system would wait for minutes.
+async fn connect(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
+    let nobody = |_| sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "the server does not answer"));
+    tokio::time::timeout(CONNECTING_TAKES, options.connect()).await.map_err(nobody)?
+}
+
+/// Begins a transaction. A pool that gave up does not say why; a connection outside of it does.
+pub(super) async fn begin(pool: &PgPool) -> sqlx::Result<sqlx::Transaction<'static, Postgres>> {
+    match pool.begin().await {
+        // In a box of its own: every job has this future inside its own, and hardly ever runs it.
+        Err(sqlx::Error::PoolTimedOut) => match Box::pin(connect(&pool.connect_options())).await {
+            Err(cause) => Err(cause),
+            Ok(_) => Err(sqlx::Error::PoolTimedOut),
+        },
+        begun => begun,
+    }
 }
 
 fn options(server: &Server, statement_timeout: &'static str) -> PgConnectOptions {

@@ -31,6 +31,11 @@ pub(super) fn is_out_of_reach(error: &dyn DatabaseError) -> bool {
     code.and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| OUT_OF_REACH.contains(&(code & 0xff)))
 }
 
+/// SQLite has no code of its own for it.
+pub(super) fn is_no_such_table(error: &dyn DatabaseError) -> bool {
+    error.try_downcast_ref::<SqliteError>().is_some_and(|error| error.message().starts_with("no such table"))
+}
+
 /// One connection writes: SQLite has one writer, and waiting for it in line is better than failing. Most of the pages that a
 /// job reads it writes then, and this connection's cache has them.
 pub(super) async fn open(path: &Path) -> sqlx::Result<Pools> {
@@ -38,6 +43,15 @@ pub(super) async fn open(path: &Path) -> sqlx::Result<Pools> {
     let writer = pool(1).connect_with(options(path).create_if_missing(true)).await?;
     let readers = Pool::Sqlite(pool(4).connect_lazy_with(options(path)));
     Ok(Pools { writer: Pool::Sqlite(writer), exports: readers.clone(), readers })
+}
+
+/// A file that is not there is not made, and the connections are made when they are wanted.
+pub(super) fn open_to_read(path: &Path) -> Pools {
+    let pool = |connections| {
+        Pool::Sqlite(SqlitePoolOptions::new().max_connections(connections).connect_lazy_with(options(path)))
+    };
+    let readers = pool(4);
+    Pools { writer: pool(1), exports: readers.clone(), readers }
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use sqlx::postgres::PgConnectOptions;
 use thiserror::Error;
 
+use super::super::StoreError;
+
 /// What can stand behind the question mark. Anything else is refused: a misspelt `sslmode` must not go unnoticed.
 const PARAMETERS: [&str; 13] = [
     "host",
@@ -67,6 +69,21 @@ impl StoreUrl {
             }
             _ => Err(UrlError::Scheme),
         }
+    }
+
+    /// # Errors
+    /// When it is a file that is not there. Whether a database is there on a server, only that can tell.
+    pub fn must_exist(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(path) if !path.exists() => Err(StoreError::Missing { path: path.clone() }),
+            Self::Sqlite(_) | Self::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Whether it is on a server, which may be away for a while.
+    #[must_use]
+    pub fn is_on_server(&self) -> bool {
+        matches!(self, Self::Postgres(_))
     }
 }
 
