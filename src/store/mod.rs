@@ -3,6 +3,7 @@
 //!
 //! Whoever writes holds the [`Lease`], and every commit checks it. Readers are never blocked.
 
+mod copy;
 mod db;
 mod dead_letters;
 mod directory;
@@ -15,6 +16,7 @@ mod log;
 mod rollup;
 mod rows;
 mod status;
+mod tables;
 mod usage;
 
 use std::path::PathBuf;
@@ -22,6 +24,7 @@ use std::path::PathBuf;
 use sqlx::migrate::MigrateError;
 use thiserror::Error;
 
+pub use copy::{Copied, CopiedTable, CopyError};
 pub use db::{Server, StoreUrl, UrlError, without_password};
 pub use dead_letters::{DeadLetter, StoredDeadLetter};
 pub use dirty::DirtyPartition;
