@@ -8,6 +8,7 @@
 mod api;
 mod commands;
 mod contents;
+mod copy;
 mod crash;
 mod daemon;
 mod decode_differential;

@@ -111,15 +111,22 @@ pub struct Server {
     _guard: Child,
 }
 
+/// Whether a commit waits for the disk: tests pull no plugs, measurements are of what production does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durable {
+    Yes,
+    No,
+}
+
 pub const PASSWORD: &str = "pässword/for:tests@";
 
 /// The server of this test process; the first test that asks for it starts it.
 pub fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(Server::start)
+    SERVER.get_or_init(|| Server::start(Durable::No))
 }
 
-/// `$0` is the directory, `$1` where the programs are, `$2` the port.
+/// `$0` is the directory, `$1` where the programs are, `$2` the port, `$3` whether commits wait for the disk.
 const GUARD: &str = r#"
 as_postgres() {
     if [ "$(id -u)" = 0 ]; then setpriv --reuid=postgres --regid=postgres --clear-groups -- "$@"; else "$@"; fi
@@ -138,7 +145,7 @@ start() {
     as_postgres "$1/initdb" -D data -U tests --auth-local=trust --auth-host=scram-sha-256 --pwfile=password \
         -E UTF8 --locale=C --no-sync
     as_postgres "$1/pg_ctl" -D data -w -l log start -o "-c listen_addresses=127.0.0.1 -c port=$2 -c max_connections=200 \
-        -c unix_socket_directories='$0' -c fsync=off -c log_line_prefix='%d|' \
+        -c unix_socket_directories='$0' -c fsync=$3 -c log_line_prefix='%d|' \
         -c ssl=on -c ssl_cert_file='$0/server.crt' -c ssl_key_file='$0/server.key'"
 }
 cd "$0" && (set -e; certify; start "$@") > started 2>&1 && echo ready || { cat started log; rm -rf "$0"; exit 1; }
@@ -148,8 +155,9 @@ cd / && rm -rf "$0"
 "#;
 
 impl Server {
-    fn start() -> Self {
-        let programs = programs();
+    pub fn start(durable: Durable) -> Self {
+        let programs =
+            programs().expect("PostgreSQL is missing: scripts/test installs it, or apt-get install postgresql");
         let dir = tempfile::Builder::new().prefix("pg-").tempdir().unwrap().keep();
         fs::write(dir.join("password"), format!("{PASSWORD}\n")).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -158,6 +166,7 @@ impl Server {
             .arg(GUARD)
             .args([&dir, &programs])
             .arg(port.to_string())
+            .arg(if durable == Durable::Yes { "on" } else { "off" })
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Ctrl-C must not reach it.
@@ -196,10 +205,10 @@ impl Server {
     }
 }
 
-/// Where Debian keeps the programs of its newest PostgreSQL.
-fn programs() -> PathBuf {
+/// Where Debian keeps the programs of its newest PostgreSQL, if there is one.
+pub fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().map(|entry| entry.unwrap().path());
     let number = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
     let newest = versions.filter(|path| path.join("bin/initdb").exists()).max_by_key(|path| number(path));
-    newest.expect("PostgreSQL is missing: scripts/test installs it, or apt-get install postgresql").join("bin")
+    newest.map(|version| version.join("bin"))
 }
