@@ -18,6 +18,7 @@ mod serve;
 mod services;
 mod signals;
 mod status;
+mod store;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,6 +80,7 @@ enum Command {
     Keys(keys::Args),
     DeadLetters(dead_letters::Args),
     Status(status::Args),
+    Store(store::Args),
     Generate(generate::Args),
     Config(config::Args),
     Completions(completions::Args),
@@ -132,6 +134,7 @@ impl Cli {
                 Command::Keys(args) => args.run(&options).await,
                 Command::DeadLetters(args) => args.run(&options).await,
                 Command::Status(args) => args.run(&options).await,
+                Command::Store(args) => args.run(&options).await,
                 Command::Generate(args) => args.run(&options),
                 Command::Config(args) => args.run(&options),
                 Command::Completions(args) => args.run(),

@@ -2,6 +2,7 @@
 
 mod backfill;
 mod belonging;
+mod copy;
 mod draw;
 mod import;
 mod ingest;
@@ -20,6 +21,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use thiserror::Error;
 
 pub use backfill::backfill;
+pub use copy::copy_store;
 pub use import::{ImportError, import_services};
 pub use ingest::{IngestReport, Wanted, inbox_holds_files, ingest};
 pub use reading::Reading;
@@ -32,6 +34,9 @@ use crate::event_log::EventLogDir;
 use crate::ingest::Progress;
 use crate::model::{Day, Instant};
 use crate::store::{Lease, LeaseError, Store};
+
+/// In the data directory: who holds it locked may write.
+const LOCK_FILE: &str = "writer.lock";
 
 /// One installation: a data directory with its store and event log, and how it is configured.
 #[derive(Clone)]
@@ -123,7 +128,7 @@ impl Installation {
     /// # Errors
     /// When somebody else holds it for longer than the run waits.
     pub async fn lease(&self, run: &Run) -> anyhow::Result<Lease> {
-        let lock_file = self.data_dir.join("writer.lock");
+        let lock_file = self.data_dir.join(LOCK_FILE);
         let lease = self.store.lease(&lock_file, run.purpose, self.now(), run.wait).await.map_err(JobError::Lease)?;
         if !self.is_clean.load(Ordering::Relaxed) {
             for orphan in self.log.clean_up(&self.store.live_paths().await?)? {

@@ -3,6 +3,7 @@
 //!
 //! Whoever writes holds the [`Lease`], and every commit checks it. Readers are never blocked.
 
+mod copy;
 mod db;
 mod dead_letters;
 mod directory;
@@ -16,6 +17,7 @@ mod rollup;
 mod rows;
 mod settings;
 mod status;
+mod tables;
 mod usage;
 
 use std::path::PathBuf;
@@ -23,6 +25,7 @@ use std::path::PathBuf;
 use sqlx::migrate::MigrateError;
 use thiserror::Error;
 
+pub use copy::{Copied, CopiedTable, CopyError};
 pub use db::{Server, StoreUrl, UrlError, without_password};
 pub use dead_letters::{DeadLetter, StoredDeadLetter};
 pub use dirty::DirtyPartition;

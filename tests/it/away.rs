@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Stdio;
 
 use super::daemon::{Lines, Running, ask, eventually, get, printed};
-use super::stores::{PASSWORD, Server, free_port};
+use super::stores::{Durable, PASSWORD, Server, free_port};
 use super::support::Binary;
 
 const SERVICE: &str = "3f2b8c1e7d544f0a9a550d6f1f8f7a10";
@@ -33,7 +33,7 @@ fn more_events(number: u32) -> String {
 
 #[test]
 fn the_daemon_waits_for_a_server_and_finds_it_again_after_it_was_away() {
-    let server = Server::start();
+    let server = Server::start(Durable::No);
     server.stop();
     let binary = without_keys(Binary::at(&server.url("postgres")));
     let told = binary.fails(1, &["rollup"]);
@@ -93,7 +93,7 @@ fn a_daemon_that_waits_can_be_stopped_and_one_that_waits_for_nothing_ends() {
 
 #[test]
 fn select_is_enough_to_read_also_on_a_replica() {
-    let server = Server::start();
+    let server = Server::start(Durable::No);
     server.sql("postgres", "CREATE DATABASE usage");
     let url = server.url("usage");
     let writer = Binary::at(&url);

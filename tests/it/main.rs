@@ -9,6 +9,7 @@ mod api;
 mod away;
 mod commands;
 mod contents;
+mod copy;
 mod crash;
 mod daemon;
 mod decode_differential;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::crash::{INGEST, NOW, outcome, with_events};
 use super::daemon::eventually;
-use super::stores::{Database, On, Server, server};
+use super::stores::{Database, Durable, On, Server, server};
 use super::support::Binary;
 
 const ROLLUP: [&str; 4] = ["--quiet", "--now", NOW, "rollup"];
@@ -27,7 +27,7 @@ fn segments_on_disk(events: &Path) -> BTreeSet<String> {
 #[test]
 fn a_server_that_crashes_again_and_again_loses_nothing_and_counts_nothing_twice() {
     let wanted: u32 = std::env::var("RESTARTS").map_or(6, |restarts| restarts.parse().unwrap());
-    let server = Server::start();
+    let server = Server::start(Durable::No);
     server.sql("postgres", "CREATE DATABASE usage");
     let binary = with_events(Binary::at(&server.url("usage")));
     let started = Instant::now();

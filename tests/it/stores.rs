@@ -111,12 +111,19 @@ pub struct Server {
     _guard: Child,
 }
 
+/// Whether a commit waits for the disk: tests pull no plugs, measurements are of what production does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durable {
+    Yes,
+    No,
+}
+
 pub const PASSWORD: &str = "pässword/for:tests@";
 
 /// The server of this test process; the first test that asks for it starts it.
 pub fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(Server::start)
+    SERVER.get_or_init(|| Server::start(Durable::No))
 }
 
 /// The server refuses to run as root.
@@ -150,9 +157,10 @@ cd / && rm -rf "$0"
 "#;
 
 impl Server {
-    /// A server that nobody else uses, for a test that stops it.
-    pub fn start() -> Self {
-        let programs = programs();
+    /// A server that nobody else uses, for a test that stops it or for figures.
+    pub fn start(durable: Durable) -> Self {
+        let programs =
+            programs().expect("PostgreSQL is missing: scripts/test installs it, or apt-get install postgresql");
         let dir = tempfile::Builder::new().prefix("pg-").tempdir().unwrap().keep();
         fs::write(dir.join("password"), format!("{PASSWORD}\n")).unwrap();
         let port = free_port();
@@ -160,7 +168,7 @@ impl Server {
             .arg("-c")
             .arg([AS_POSTGRES, GUARD].concat())
             .args([&dir, &programs])
-            .arg(options(&dir, port))
+            .arg(options(&dir, port, durable))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Ctrl-C must not reach it.
@@ -192,7 +200,10 @@ impl Server {
     }
 
     pub fn start_again(&self) {
-        self.program("pg_ctl", &["-D", "data", "-w", "-l", "log", "start", "-o", &options(&self.dir, self.port)]);
+        self.program(
+            "pg_ctl",
+            &["-D", "data", "-w", "-l", "log", "start", "-o", &options(&self.dir, self.port, Durable::No)],
+        );
     }
 
     pub fn restart(&self) {
@@ -203,7 +214,10 @@ impl Server {
     pub fn start_standby(&self, port: u16) {
         let from = ["-h", &self.dir.display().to_string(), "-p", &self.port.to_string(), "-U", "tests"];
         self.program("pg_basebackup", &[from.as_slice(), &["-D", "standby", "-R", "--no-sync", "-c", "fast"]].concat());
-        self.program("pg_ctl", &["-D", "standby", "-w", "-l", "log", "start", "-o", &options(&self.dir, port)]);
+        self.program(
+            "pg_ctl",
+            &["-D", "standby", "-w", "-l", "log", "start", "-o", &options(&self.dir, port, Durable::No)],
+        );
     }
 
     fn program(&self, name: &str, args: &[&str]) {
@@ -226,11 +240,12 @@ impl Server {
     }
 }
 
-fn options(dir: &Path, port: u16) -> String {
+fn options(dir: &Path, port: u16, durable: Durable) -> String {
     let dir = dir.display();
+    let fsync = if durable == Durable::Yes { "on" } else { "off" };
     format!(
         "-c listen_addresses=127.0.0.1 -c port={port} -c max_connections=200 -c unix_socket_directories='{dir}' \
-         -c fsync=off -c log_line_prefix='%d|' \
+         -c fsync={fsync} -c log_line_prefix='%d|' \
          -c ssl=on -c ssl_cert_file='{dir}/server.crt' -c ssl_key_file='{dir}/server.key'"
     )
 }
@@ -240,10 +255,10 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Where Debian keeps the programs of its newest PostgreSQL.
-fn programs() -> PathBuf {
+/// Where Debian keeps the programs of its newest PostgreSQL, if there is one.
+pub fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().map(|entry| entry.unwrap().path());
     let number = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
     let newest = versions.filter(|path| path.join("bin/initdb").exists()).max_by_key(|path| number(path));
-    newest.expect("PostgreSQL is missing: scripts/test installs it, or apt-get install postgresql").join("bin")
+    newest.map(|version| version.join("bin"))
 }

@@ -139,9 +139,14 @@ impl Values {
             Encoded::Postgres(arrays) => arrays.push(value),
         };
         if let Err(error) = pushed {
-            self.failed.get_or_insert(error);
+            self.fail(error);
         }
         self
+    }
+
+    /// The statement is not sent: the first error is what comes of it.
+    pub(super) fn fail(&mut self, error: BoxDynError) {
+        self.failed.get_or_insert(error);
     }
 
     fn finish(self) -> Result<Encoded> {

@@ -1,6 +1,7 @@
 //! The two databases that a store can be in. A statement is written once, in the file of its subject; what differs from one
 //! database to the other is in [`sqlite`] and [`postgres`], and nothing outside of this room knows which of them it asks.
 
+mod cell;
 mod insert;
 mod lookup;
 mod postgres;
@@ -13,6 +14,7 @@ mod value;
 use sqlx::migrate::MigrateError;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 
+pub(super) use cell::Kind;
 pub(super) use insert::{Insert, Values};
 pub(super) use lookup::{Column, Found, Lookup};
 pub(super) use query::{Query, Row};
@@ -108,6 +110,16 @@ impl Pool {
             Self::Postgres(_) => &postgres::MIGRATIONS,
         };
         migrations.iter().map(|migration| migration.version).max().unwrap_or_default()
+    }
+
+    /// Begins a transaction that sees one state of these tables, and nobody else writes to them until it ends, however long
+    /// that takes.
+    pub async fn begin_alone(&self, tables: &[&str]) -> sqlx::Result<Transaction> {
+        match self {
+            // Whoever holds the write lock is the only one who writes, and reads what is there then.
+            Self::Sqlite(_) => self.begin().await,
+            Self::Postgres(pool) => postgres::begin_alone(pool, tables).await.map(Transaction::Postgres),
+        }
     }
 
     /// Brings the schema up to date.

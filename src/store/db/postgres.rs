@@ -11,7 +11,10 @@ use sqlx::postgres::{
     PgArgumentBuffer, PgArguments, PgConnectOptions, PgDatabaseError, PgHasArrayType, PgPoolOptions, PgTypeInfo,
     PgValueRef,
 };
-use sqlx::{ConnectOptions as _, Connection as _, Decode, Encode, Executor as _, PgConnection, PgPool, Postgres, Type};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Decode, Encode, Executor as _, PgConnection, PgPool, Postgres,
+    Type,
+};
 use uuid::Uuid;
 
 use super::super::{Result, StoreError};
@@ -103,6 +106,15 @@ async fn leave_transaction(connection: &mut PgConnection) -> sqlx::Result<()> {
     connection.execute("BEGIN; ROLLBACK").await.map(|_| ())
 }
 
+/// Locks come before the first statement that reads, for the state that is seen is as of then.
+pub(super) async fn begin_alone(pool: &PgPool, tables: &[&str]) -> sqlx::Result<sqlx::Transaction<'static, Postgres>> {
+    let mut transaction = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
+    transaction.execute("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0").await?;
+    let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", tables.join(", "));
+    transaction.execute(AssertSqlSafe(lock)).await?;
+    Ok(transaction)
+}
+
 /// How many rows a statement inserts, at most: it bounds what is encoded at once.
 const INSERT_SIZE: usize = 8_192;
 
@@ -110,11 +122,12 @@ pub(super) fn insert_size(rows: usize) -> Option<usize> {
     (rows > 0).then_some(rows.min(INSERT_SIZE))
 }
 
+/// A copied row keeps the number that the database would count itself.
 pub(super) fn rows_to_insert(shared: usize, columns: usize) -> String {
     let parameters: Vec<String> = (1..=shared + columns).map(|number| format!("${number}")).collect();
     let (shared, columns) = parameters.split_at(shared);
     let selected = [shared, &["added.*".to_owned()]].concat().join(", ");
-    format!("SELECT {selected} FROM unnest({}) AS added", columns.join(", "))
+    format!("OVERRIDING SYSTEM VALUE SELECT {selected} FROM unnest({}) AS added", columns.join(", "))
 }
 
 /// Lists are parameters: arrays.

@@ -139,7 +139,7 @@ impl Row {
     }
 
     /// What was kept as [`super::AnyText`].
-    pub fn any_text(&self, column: &str) -> Result<String> {
+    pub fn any_text(&self, column: impl ColumnIndex<SqliteRow> + ColumnIndex<PgRow>) -> Result<String> {
         match self {
             Self::Sqlite(row) => Ok(row.try_get(column)?),
             Self::Postgres(row) => String::from_utf8(row.try_get(column)?).map_err(StoreError::inconsistent),

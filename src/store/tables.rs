@@ -1,0 +1,158 @@
+//! All tables that hold data, from which copying a store reads and writes. A copy begins with holding this against the
+//! schemas of both databases, so a column can't be forgotten here.
+
+use std::sync::LazyLock;
+
+use super::db::Insert;
+use super::db::Kind::{self, AnyText, Bytes, Day, Flag, Guid, Instant, Integer, ShownGuid, Text};
+use crate::model::Numbers;
+
+/// A table, and the statements that are made from its description.
+pub(super) struct Table {
+    pub name: &'static str,
+    pub columns: Vec<(&'static str, Kind)>,
+    pub insert: Insert,
+    pub rows: String,
+    pub count: String,
+    pub any: String,
+}
+
+impl Table {
+    fn new(name: &'static str, key: &str, columns: &[(&'static str, Kind)]) -> Self {
+        let names: Vec<&'static str> = columns.iter().map(|(name, _)| *name).collect();
+        Self {
+            name,
+            columns: columns.to_vec(),
+            // In the order in which SQLite keeps them, so that it appends.
+            rows: format!("SELECT {} FROM {name} ORDER BY {key}", names.join(", ")),
+            count: format!("SELECT count(*) FROM {name}"),
+            any: format!("SELECT 1 FROM {name} LIMIT 1"),
+            insert: Insert::made(name, &[], names, String::new()),
+        }
+    }
+}
+
+/// Who writes is no data: the copy's own numbers go on from both stores'.
+pub(super) const LEASE: &str = "lease";
+/// The settings of a store without data decide nothing yet.
+pub(super) const SETTINGS: &str = "settings";
+
+/// In an order in which each row comes after those that it refers to.
+pub(super) static TABLES: LazyLock<Vec<Table>> =
+    LazyLock::new(|| [ingested(), facts(), shown()].into_iter().flatten().collect());
+
+fn ingested() -> Vec<Table> {
+    let inputs = [
+        ("id", Integer),
+        ("name", Text),
+        ("kind", Text),
+        ("state", Text),
+        ("signature", Text),
+        ("next_offset", Integer),
+        ("next_line", Integer),
+        ("lines", Integer),
+        ("accepted", Integer),
+        ("rejected", Integer),
+        ("duplicate", Integer),
+        ("voided", Integer),
+        ("conflicting", Integer),
+        ("changed_at", Instant),
+        ("run_ended", Flag),
+    ];
+    let segments = [
+        ("id", Guid),
+        ("path", Text),
+        ("rows", Integer),
+        ("bytes", Integer),
+        ("hash", Bytes),
+        ("end_at", Integer),
+        ("end_hash", Bytes),
+        ("created_at", Instant),
+    ];
+    let partitions = [("day", Day), ("segment_id", Guid), ("first_row", Integer), ("rows", Integer)];
+    let dead_letters = [
+        ("id", Integer),
+        ("input_id", Integer),
+        ("line", Integer),
+        ("byte_offset", Integer),
+        ("reason", Text),
+        ("member", AnyText),
+        ("detail", AnyText),
+        ("content", Bytes),
+        ("length", Integer),
+        ("hash", Bytes),
+        ("rejected_at", Instant),
+    ];
+    let voids =
+        [("target_day", Day), ("service_guid", Guid), ("target_time", Integer), ("source", AnyText), ("id", AnyText)];
+    vec![
+        Table::new(SETTINGS, "name", &[("name", Text), ("value", Text)]),
+        Table::new("inputs", "id", &inputs),
+        Table::new("segments", "id", &segments),
+        Table::new("segment_partitions", "day, segment_id", &partitions),
+        Table::new("dead_letters", "id", &dead_letters),
+        Table::new("voids", "target_day, service_guid, target_time, source, id", &voids),
+    ]
+}
+
+fn facts() -> Vec<Table> {
+    let progress = [
+        ("service_guid", Guid),
+        ("first_day", Day),
+        ("held", Bytes),
+        ("rows_from", Day),
+        ("rows_through", Day),
+        ("dirty_from", Day),
+    ];
+    let months = [("month", Day), ("service_guid", Guid), ("facts", Bytes)];
+    let users = [("service_guid", Guid), ("user_guid", Guid), ("history", Bytes)];
+    vec![
+        // The mark of a whole day has no GUID.
+        Table::new("dirty_partitions", "day, service_guid", &[("day", Day), ("service_guid", Bytes)]),
+        Table::new("service_months", "month, service_guid", &months),
+        Table::new("users", "service_guid, user_guid", &users),
+        Table::new("service_progress", "service_guid", &progress),
+    ]
+}
+
+/// What the API and readers see, and who they are.
+fn shown() -> Vec<Table> {
+    let patches = [("service_guid", Guid), ("day", Day), ("position", Integer), ("time", Integer), ("patch", Text)];
+    let entries = [
+        ("service_guid", Guid),
+        ("status", Text),
+        ("created_on", Text),
+        ("reseller_guid", Guid),
+        ("partner_guid", Guid),
+        ("document", Text),
+    ];
+    let row = [("service_guid", ShownGuid), ("period_type", Text), ("period", Text)];
+    let of_row = [
+        ("event_count", Integer),
+        ("input_digest", Bytes),
+        ("clamped", Flag),
+        ("revision", Integer),
+        ("state", Text),
+        ("computed_at", Instant),
+        ("closes_at", Instant),
+    ];
+    let usage = [row.as_slice(), &Numbers::COLUMNS.map(|column| (column, Integer)), &of_row].concat();
+    let changes = [("due_at", Instant), ("period_type", Text), ("period", Text)];
+    let keys = [
+        ("id", Text),
+        ("name", Text),
+        ("role", Text),
+        ("scope", Guid),
+        ("key_hash", Bytes),
+        ("created_at", Instant),
+        ("expires_at", Instant),
+        ("revoked_at", Instant),
+    ];
+    vec![
+        Table::new("service_patches", "service_guid, day, position", &patches),
+        Table::new("service_entries", "service_guid", &entries),
+        Table::new("service_usage", "period_type, period, service_guid", &usage),
+        Table::new("state_changes", "due_at, period_type, period", &changes),
+        Table::new("api_keys", "id", &keys),
+    ]
+}
