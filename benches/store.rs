@@ -232,49 +232,49 @@ fn rows(criterion: &mut Criterion, bench: &mut Bench) {
     group.throughput(Throughput::Elements(ROWS as u64)).sample_size(10);
     let (one, other) = (commit(1), commit(2));
     let (plain, statement) = (plain(&one), sqlite_statement());
-    let sum = |times: u64, mut once: Box<dyn FnMut() -> Duration + '_>| (0..times).map(|_| once()).sum::<Duration>();
+    let sum = |times: u64, mut timed: Box<dyn FnMut() -> Duration + '_>| (0..times).map(|_| timed()).sum::<Duration>();
     group.bench_function("bare bulk insert", |bencher| {
         bencher.iter_custom(|times| {
-            let once = || {
+            let timed = || {
                 bench.empty();
                 bench.insert_bare(&plain, &statement)
             };
-            sum(times, Box::new(once))
+            sum(times, Box::new(timed))
         });
     });
     group.bench_function("new", |bencher| {
         bencher.iter_custom(|times| {
-            let once = || {
+            let timed = || {
                 bench.empty();
                 let (took, written) = bench.write(&one);
                 assert_eq!(written, ROWS as u64);
                 took
             };
-            sum(times, Box::new(once))
+            sum(times, Box::new(timed))
         });
     });
     bench.empty();
     bench.write(&one);
     group.bench_function("unchanged", |bencher| {
         bencher.iter_custom(|times| {
-            let once = || {
+            let timed = || {
                 let (took, written) = bench.write(&one);
                 assert_eq!(written, 0);
                 took
             };
-            sum(times, Box::new(once))
+            sum(times, Box::new(timed))
         });
     });
     let mut turn = 0;
     group.bench_function("changed", |bencher| {
         bencher.iter_custom(|times| {
-            let once = || {
+            let timed = || {
                 turn += 1;
                 let (took, written) = bench.write(if turn % 2 == 1 { &other } else { &one });
                 assert_eq!(written, ROWS as u64);
                 took
             };
-            sum(times, Box::new(once))
+            sum(times, Box::new(timed))
         });
     });
     group.finish();

@@ -45,9 +45,9 @@ impl Args {
             tracing::warn!(table = other, "this table is none of the store's, and was not copied");
         }
         if json {
-            print_json(&copied)?
+            print_json(&copied)?;
         } else {
-            print(&text(&copied, &to))?
+            print(&text(&copied, &to))?;
         }
         Ok(Outcome::Done)
     }

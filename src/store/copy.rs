@@ -77,10 +77,9 @@ impl Store {
             copied.tables.push(CopiedTable { table: table.name, rows });
         }
         count_on(&mut to).await?;
-        to.commit().await.map_err(|lost| match db::is_out_of_reach(&lost) {
-            true => StoreError::OutcomeUnknown(lost),
-            false => lost.into(),
-        })?;
+        to.commit()
+            .await
+            .map_err(|lost| if db::is_out_of_reach(&lost) { StoreError::OutcomeUnknown(lost) } else { lost.into() })?;
         Ok(copied)
     }
 }
