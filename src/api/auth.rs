@@ -79,7 +79,7 @@ pub(super) async fn principal(api: &Api, headers: &HeaderMap) -> Result<Principa
         return Ok(Principal { role: Role::SuperUser, scope: None, key: None });
     }
     let text = key_in(headers).ok_or(ApiError::NoKey)?;
-    let found = api.store()?.key_by_hash(&hash(&text)).await?;
+    let found = api.opened()?.store.key_by_hash(&hash(&text)).await?;
     found.filter(|key| key.is_valid(api.clock.now())).map(Principal::from).ok_or(ApiError::BadKey)
 }
 

@@ -35,12 +35,19 @@ use params::Params;
 /// What the API answers from.
 #[derive(Debug)]
 pub struct Api {
-    /// None until it was opened, which may take as long as its server does to be there.
-    store: OnceLock<Store>,
+    /// None until the store was opened, which may take as long as its server does to be there.
+    opened: OnceLock<Opened>,
     clock: Clock,
     zone: Zone,
     auth: ApiAuth,
     hide_forbidden: bool,
+}
+
+/// What takes a store.
+#[derive(Debug)]
+struct Opened {
+    store: Store,
+    reports: Reports,
 }
 
 impl Api {
@@ -54,20 +61,17 @@ impl Api {
     /// What asks for the store is told to come back, until there is one to answer from.
     #[must_use]
     pub fn without_store(clock: Clock, zone: Zone, config: &config::Api) -> Self {
-        Self { store: OnceLock::new(), clock, zone, auth: config.auth, hide_forbidden: config.hide_forbidden }
+        Self { opened: OnceLock::new(), clock, zone, auth: config.auth, hide_forbidden: config.hide_forbidden }
     }
 
     /// Answers from this store from now on; the first that is given stays.
     pub fn answer_from(&self, store: Store) {
-        self.store.get_or_init(|| store);
+        let reports = Reports::new(store.clone(), self.clock, self.zone);
+        self.opened.get_or_init(|| Opened { store, reports });
     }
 
-    fn store(&self) -> Result<&Store, ApiError> {
-        self.store.get().ok_or(ApiError::StoreNotOpen)
-    }
-
-    fn reports(&self) -> Result<Reports, ApiError> {
-        Ok(Reports::new(self.store()?.clone(), self.clock, self.zone))
+    fn opened(&self) -> Result<&Opened, ApiError> {
+        self.opened.get().ok_or(ApiError::StoreNotOpen)
     }
 }
 

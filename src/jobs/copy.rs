@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::LOCK_FILE;
 use crate::model::Instant;
-use crate::store::{Copied, CopyError, Store, StoreError, StoreUrl};
+use crate::store::{Copied, CopyError, Store, StoreUrl};
 
 /// Copies the store of the installation in this directory into an empty one. It may be killed at any moment, and need not stop
 /// between commits, for there is one.
@@ -19,10 +19,7 @@ pub async fn copy_store(
     now: Instant,
     wait: Duration,
 ) -> Result<Copied, CopyError> {
-    match from {
-        StoreUrl::Sqlite(path) if !path.exists() => Err(StoreError::Missing { path: path.clone() })?,
-        StoreUrl::Sqlite(_) | StoreUrl::Postgres(_) => {}
-    }
+    from.must_exist()?;
     let source = Store::open(from).await?;
     let lease = source.lease(&data_dir.join(LOCK_FILE), "store copy", now, wait).await?;
     let target = Store::open(to).await?;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Installation;
 use super::draw::{DrawRules, draw};
 use crate::model::{Day, Instant};
-use crate::rollup::{Changes, MonthKey, PartitionFacts, ServiceChange, UserHistory, UserKey};
+use crate::rollup::{Changes, PartitionFacts, ServiceChange, UserHistory, UserKey};
 use crate::store::{EncodedMonths, RollupCommit, ServiceFacts, ServiceRows, ServiceToDraw, StoreError, StoredService};
 
 /// Services go into one commit until they have one row to be drawn for so many rows of the event log that are rolled up
@@ -28,17 +28,17 @@ pub(super) struct Merging<'a> {
 /// What partitions come to, by service, of which some are merged already.
 pub(super) struct ToMerge {
     changes: Arc<Changes>,
-    known: HashMap<Uuid, StoredService>,
+    /// The services that are not new.
+    known: Arc<HashMap<Uuid, StoredService>>,
     /// By service: the first day on which anything may change, or rows be missing.
     first_days: Vec<Day>,
     /// How many services are merged.
     merged: usize,
 }
 
-/// What is stored of some services, as far as it takes to merge changes into it.
+/// The facts of some services that are stored, as far as it takes to merge changes into them.
 #[derive(Default)]
 struct Stored {
-    services: HashMap<Uuid, StoredService>,
     users: HashMap<UserKey, UserHistory>,
     months: EncodedMonths,
 }
@@ -49,10 +49,10 @@ impl Merging<'_> {
         let zone = self.installation.config.reporting.timezone;
         let local_days = move |partition| zone.days_within(partition).into_iter().map(|(_, day)| day).collect();
         let changes = self.installation.on_merge_threads(move || Changes::of(partitions, local_days)).await?;
-        let services: Vec<Uuid> = changes.services().iter().map(ServiceChange::service).collect();
+        let services: Vec<Uuid> = changes.services().map(|change| change.service()).collect();
         let known = self.installation.store.stored_services(&services).await?;
-        let first_days = changes.services().iter().map(|change| self.first_day(change, &known)).collect();
-        Ok(ToMerge { changes: Arc::new(changes), known, first_days, merged: 0 })
+        let first_days = changes.services().map(|change| self.first_day(&change, &known)).collect();
+        Ok(ToMerge { changes: Arc::new(changes), known: Arc::new(known), first_days, merged: 0 })
     }
 
     /// Puts what some services come to in the place of what they came to before, with the rows that it changes if `draws`.
@@ -62,24 +62,30 @@ impl Merging<'_> {
         if *merged == first_days.len() {
             return Ok(None);
         }
-        let these = *merged..*merged + self.count_to_draw(first_days[*merged..].iter().copied());
-        *merged = these.end;
-        let first_days = &first_days[these.clone()];
-        let stored = self.stored(&changes.services()[these.clone()], first_days, known).await?;
+        let first_days = &first_days[*merged..];
+        let (from, count) = (*merged, self.count_to_draw(first_days.iter().copied()));
+        *merged += count;
+        let first_days = &first_days[..count];
+        let services: Vec<ServiceChange> = changes.services().skip(from).take(count).collect();
+        let stored = self.stored(&services, first_days, known).await?;
         let rules = draws.then(|| self.rules(first_days.iter().copied().min().unwrap_or(self.today)));
-        let changes = changes.clone();
+        let (changes, known) = (changes.clone(), known.clone());
         let merge = move || {
-            let changes = &changes.services()[these];
-            let merge = |change: &ServiceChange| merge_service(change, &stored, rules.as_ref());
+            let changes: Vec<ServiceChange> = changes.services().skip(from).take(count).collect();
+            let merge = |change: &ServiceChange| {
+                let before = known.get(&change.service()).copied().unwrap_or_default();
+                merge_service(change, before, &stored, rules.as_ref())
+            };
             let merged = changes.par_iter().map(merge).collect::<Result<Vec<_>, StoreError>>();
-            merged.map(|merged| commit(changes, merged))
+            merged.map(|merged| commit(&changes, merged))
         };
         Ok(Some(self.installation.on_merge_threads(merge).await??))
     }
 
     /// Draws the rows of services whose facts are as they are stored.
     pub async fn draw(&self, services: Vec<ServiceToDraw>) -> anyhow::Result<RollupCommit> {
-        let months = self.installation.store.months_to_draw(&services).await?;
+        let from: Vec<(Uuid, Day)> = services.iter().map(|service| (service.service, service.from)).collect();
+        let months = self.installation.store.months_from(&from).await?;
         let rules = self.rules(services.iter().map(|service| service.from).min().unwrap_or(self.today));
         let draw = move || {
             let draw = |service: &ServiceToDraw| Ok(draw(service, &months.of(service.service)?, &rules));
@@ -106,9 +112,9 @@ impl Merging<'_> {
     }
 
     /// The first day on which anything of a service may change, or its rows be missing.
-    fn first_day(&self, change: &ServiceChange, stored: &HashMap<Uuid, StoredService>) -> Day {
+    fn first_day(&self, change: &ServiceChange, known: &HashMap<Uuid, StoredService>) -> Day {
         let service = change.service();
-        let due = stored.get(&service).and_then(|stored| ServiceToDraw::of(service, stored, self.today));
+        let due = known.get(&service).and_then(|stored| ServiceToDraw::of(service, stored, self.today));
         due.map_or(change.first_day(), |due| due.from.min(change.first_day()))
     }
 
@@ -117,36 +123,27 @@ impl Merging<'_> {
         &self,
         changes: &[ServiceChange<'_>],
         first_days: &[Day],
-        stored: &HashMap<Uuid, StoredService>,
+        known: &HashMap<Uuid, StoredService>,
     ) -> anyhow::Result<Stored> {
         let store = &self.installation.store;
-        let of_known = || changes.iter().zip(first_days).filter(|(change, _)| stored.contains_key(&change.service()));
-        let services: HashMap<_, _> =
-            of_known().map(|(change, _)| (change.service(), stored[&change.service()])).collect();
-        if services.is_empty() {
+        let of_known = || changes.iter().zip(first_days).filter(|(change, _)| known.contains_key(&change.service()));
+        let from: Vec<(Uuid, Day)> = of_known().map(|(change, first_day)| (change.service(), *first_day)).collect();
+        if from.is_empty() {
             return Ok(Stored::default());
         }
         let users: Vec<UserKey> = of_known().flat_map(|(change, _)| change.users()).collect();
-        let mut months: Vec<MonthKey> = Vec::new();
-        if let Some(last) = store.last_month().await? {
-            for (change, first_day) in of_known() {
-                let of_service = std::iter::successors(Some(first_day.month()), |month| Some(month.next_month()));
-                months.extend(of_service.take_while(|month| *month <= last).map(|month| (month, change.service())));
-            }
-        }
-        months.sort_unstable();
-        Ok(Stored { services, users: store.user_histories(&users).await?, months: store.month_facts(&months).await? })
+        Ok(Stored { users: store.user_histories(&users).await?, months: store.months_from(&from).await? })
     }
 }
 
 /// What must be stored of a service now, and its rows where they may change.
 fn merge_service(
     change: &ServiceChange,
+    before: StoredService,
     stored: &Stored,
     rules: Option<&DrawRules>,
 ) -> Result<(ServiceFacts, Option<ServiceRows>), StoreError> {
     let service = change.service();
-    let before = stored.services.get(&service).copied().unwrap_or_default();
     let users = change.merge_users(&stored.users);
     let merged = change.merge_months(&users, before.totals, stored.months.of(service)?);
     let rows = rules.and_then(|rules| {

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::merge::Merging;
 use super::{Installation, Run};
@@ -23,6 +23,8 @@ use crate::store::{DirtyPartition, Lease, RollupCommit};
 const RANGES_TOGETHER: u64 = 8;
 /// And so many partitions at the most, for a thin backlog has many days.
 const PARTITIONS_TOGETHER: usize = 512;
+/// Folding, merging and committing.
+const STEPS: usize = 3;
 /// Rows of a partition that lie in memory at once, over all threads.
 const ROWS_IN_MEMORY: usize = 1 << 20;
 
@@ -51,8 +53,8 @@ pub(super) async fn rollup_leased(
     let (now, today) = (installation.now(), installation.today());
     installation.store.advance_states(lease, today, now).await?;
     let merging = Merging { installation, today, now };
-    let rolling =
-        Rolling { run, lease, merging, folder: Arc::new(folder(installation)), turns: Turns::of(installation) };
+    let turns = Semaphore::new(if installation.threads() == 1 { 1 } else { STEPS });
+    let rolling = Rolling { run, lease, merging, folder: Arc::new(folder(installation)), turns };
     let mut report = RollupReport::default();
     let mut unreadable: BTreeMap<Day, EventLogError> = BTreeMap::new();
     let dirty = installation.store.dirty_partitions().await?;
@@ -82,7 +84,8 @@ struct Rolling<'a> {
     lease: &'a Lease,
     merging: Merging<'a>,
     folder: Arc<Folder>,
-    turns: Turns,
+    /// For each step that works; on one thread, one step works at a time.
+    turns: Semaphore,
 }
 
 /// What recomputing some partitions came to.
@@ -129,7 +132,7 @@ impl Rolling<'_> {
         let (whole, these) = (self.folder.clone(), tasks.clone());
         for range in self.installation().on_threads(move || whole.divide(&these, rows_each)).await? {
             let Ok(place) = folded.reserve().await else { break };
-            let _turn = self.turns.take().await;
+            let _turn = self.turns.acquire().await?;
             self.run.check()?;
             let (of_range, these) = (self.folder.clone(), tasks.clone());
             let fold = move || -> Vec<(Day, Result<PartitionFacts, EventLogError>)> {
@@ -158,7 +161,7 @@ impl Rolling<'_> {
             let mut changes = self.merging.changes(partitions).await?;
             loop {
                 let Ok(place) = merged.reserve().await else { return Ok(()) };
-                let _turn = self.turns.take().await;
+                let _turn = self.turns.acquire().await?;
                 let Some(commit) = self.merging.merge_next(&mut changes, draws).await? else { break };
                 place.send(commit);
             }
@@ -170,7 +173,7 @@ impl Rolling<'_> {
     async fn commit(&self, mut merged: Receiver<RollupCommit>) -> anyhow::Result<u64> {
         let mut written = 0;
         while let Some(commit) = merged.recv().await {
-            let _turn = self.turns.take().await;
+            let _turn = self.turns.acquire().await?;
             self.run.check()?;
             written += self.write(&commit).await?;
         }
@@ -198,22 +201,6 @@ impl Rolling<'_> {
 
     fn installation(&self) -> &Installation {
         self.merging.installation
-    }
-}
-
-/// Whose turn it is to work. On one thread, one step works at a time.
-struct Turns(Option<Semaphore>);
-
-impl Turns {
-    fn of(installation: &Installation) -> Self {
-        Self((installation.threads() == 1).then(|| Semaphore::new(1)))
-    }
-
-    async fn take(&self) -> Option<SemaphorePermit<'_>> {
-        match &self.0 {
-            Some(turns) => turns.acquire().await.ok(),
-            None => None,
-        }
     }
 }
 

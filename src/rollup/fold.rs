@@ -136,7 +136,7 @@ pub(super) struct Partition<'a> {
 impl Partition<'_> {
     /// Folds whole services.
     fn fold(&self, parts: &[Part], Buffers { rows, last_live }: &mut Buffers) -> Result<PartitionFacts, EventLogError> {
-        let of_all: usize = parts.iter().map(|part| part.rows.len()).sum::<usize>();
+        let of_all: usize = parts.iter().map(|part| part.rows.len()).sum();
         let passes = of_all.div_ceil(self.rules.rows_per_pass).max(1);
         let mut facts = PartitionFacts::default();
         if passes == 1 {
@@ -172,7 +172,7 @@ fn together(parts: &[Part]) -> Vec<&[Part]> {
     let mut runs = Vec::new();
     let (mut from, mut at, mut rows) = (0, 0, 0);
     for service in parts.chunk_by(|a, b| a.service == b.service) {
-        let of_service: usize = service.iter().map(|part| part.rows.len()).sum::<usize>();
+        let of_service: usize = service.iter().map(|part| part.rows.len()).sum();
         if rows > 0 && rows + of_service > ROWS_TOGETHER {
             runs.push(&parts[from..at]);
             (from, rows) = (at, 0);

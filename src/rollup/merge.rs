@@ -2,7 +2,7 @@
 //! independent of the others'. What is stored already is handed in by key, and what must be stored instead comes out: the
 //! caller reads and writes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::ops::Range;
 
@@ -15,8 +15,6 @@ use crate::model::{Day, Gauges, USER_CLASSES};
 
 /// A service and a user of it.
 pub type UserKey = (Uuid, Uuid);
-/// The first day of a month, and a service.
-pub type MonthKey = (Day, Uuid);
 
 /// What is known of a service as a whole, kept by difference so that no history has to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,10 +28,8 @@ pub struct ServiceTotals {
 /// Recomputed partitions, cut by service.
 pub struct Changes {
     partitions: Vec<(Day, PartitionFacts)>,
-    /// The first day of the reporting zone that each partition reaches into.
-    first_days: Vec<Day>,
-    /// The months that it reaches into.
-    months: Vec<Vec<Day>>,
+    /// The days of the reporting zone that each partition reaches into.
+    local_days: Vec<Vec<Day>>,
     /// Sorted by service and partition.
     parts: Vec<Part>,
     /// The parts of each service.
@@ -82,15 +78,7 @@ impl Changes {
     /// Cuts partitions, which come in order. `local_days` tells which days of the reporting zone a partition reaches into.
     #[must_use]
     pub fn of(partitions: Vec<(Day, PartitionFacts)>, local_days: impl Fn(Day) -> Vec<Day>) -> Self {
-        let days: Vec<Vec<Day>> = partitions.iter().map(|(partition, _)| local_days(*partition)).collect();
-        let first_days =
-            days.iter().zip(&partitions).map(|(days, (partition, _))| days.first().copied().unwrap_or(*partition));
-        let first_days = first_days.collect();
-        let months_of = |days: &Vec<Day>| {
-            let months: BTreeSet<Day> = days.iter().map(|day| day.month()).collect();
-            months.into_iter().collect()
-        };
-        let months = days.iter().map(months_of).collect();
+        let local_days = partitions.iter().map(|(partition, _)| local_days(*partition)).collect();
         let mut parts: Vec<Part> = Vec::new();
         for (partition, (_, facts)) in partitions.iter().enumerate() {
             let (mut day, mut user) = (0, 0);
@@ -110,13 +98,13 @@ impl Changes {
             start - parts.len()..start
         });
         let services = of_service.collect();
-        Self { partitions, first_days, months, parts, services }
+        Self { partitions, local_days, parts, services }
     }
 
     /// The services that changed, in order.
     #[must_use]
-    pub fn services(&self) -> Vec<ServiceChange<'_>> {
-        self.services.iter().map(|parts| ServiceChange { changes: self, parts: &self.parts[parts.clone()] }).collect()
+    pub fn services(&self) -> impl ExactSizeIterator<Item = ServiceChange<'_>> {
+        self.services.iter().map(|parts| ServiceChange { changes: self, parts: &self.parts[parts.clone()] })
     }
 }
 
@@ -181,8 +169,7 @@ impl ServiceChange<'_> {
     /// The first local day that the partitions reach into. Whatever changes lies there or later.
     #[must_use]
     pub fn first_day(&self) -> Day {
-        let first_days = self.parts.iter().map(|part| self.changes.first_days[part.partition]);
-        first_days.min().expect("a change has parts")
+        self.local_days().min().expect("a change has parts, and each reaches into a day")
     }
 
     /// The `service.updated` events that count, by partition; none where the partition has none of this service.
@@ -192,10 +179,15 @@ impl ServiceChange<'_> {
         partitions.filter_map(move |(day, facts)| Some((*day, facts.patches.get(&service)?)))
     }
 
+    /// The local days that the partitions reach into.
+    fn local_days(&self) -> impl Iterator<Item = Day> {
+        self.parts.iter().flat_map(|part| &self.changes.local_days[part.partition]).copied()
+    }
+
     /// The months that may change, in order: those that the partitions reach into, and those in which users change class.
     fn months(&self, users: &MergedUsers) -> Vec<Day> {
-        let of_parts = self.parts.iter().flat_map(|part| &self.changes.months[part.partition]).copied();
-        let mut months: Vec<Day> = of_parts.chain(users.moves.iter().map(|(day, _)| day.month())).collect();
+        let days = self.local_days().chain(users.moves.iter().map(|(day, _)| *day));
+        let mut months: Vec<Day> = days.map(Day::month).collect();
         months.sort_unstable();
         months.dedup();
         months

@@ -15,7 +15,7 @@ mod users;
 
 pub use facts::{DayFacts, PartitionFacts, PartitionTask, PatchEvent, ServiceDay, Uncounted, VoidMark};
 pub use fold::{ALL_SERVICES, FoldRules, Folder, Services};
-pub use merge::{Changes, MergedService, MergedUsers, MonthKey, ServiceChange, ServiceTotals, UserKey};
+pub use merge::{Changes, MergedService, MergedUsers, ServiceChange, ServiceTotals, UserKey};
 pub use months::{MonthChange, MonthFacts};
 pub use rows::{DraftRow, draft_rows};
 pub use users::{UserDay, UserHistory, class_moves};

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::db::{self, ByDialect, Transaction};
 use super::tables::{LEASE, SETTINGS, TABLES, Table};
-use super::{Lease, LeaseError, Store, StoreError, count};
+use super::{Lease, LeaseError, Store, StoreError, count, lease};
 use crate::model::Instant;
 
 /// So many rows lie in memory at once: dead letters can have 64 KiB each.
@@ -105,23 +105,22 @@ async fn check_schema(transaction: &mut Transaction) -> Result<BTreeSet<String>,
 
 /// Looks that the source's lease is held, and moves the target's on from both, so that no writer of before can write there.
 async fn pass_lease(
-    lease: &Lease,
+    held: &Lease,
     from: &mut Transaction,
     to: &mut Transaction,
     now: Instant,
 ) -> Result<(), StoreError> {
     let row = from.sql("SELECT epoch, commits FROM lease WHERE id = 1").one().await?;
     let (found, commits) = (row.get::<i64>("epoch")?, row.get::<i64>("commits")?);
-    if found != lease.epoch() {
-        return Err(StoreError::LeaseLost { ours: lease.epoch(), found });
+    if found != held.epoch() {
+        return Err(StoreError::LeaseLost { ours: held.epoch(), found });
     }
     let take = to.sql(
         "UPDATE lease SET epoch = CASE WHEN epoch > $1 THEN epoch ELSE $1 END + 1,
              commits = CASE WHEN commits > $2 THEN commits ELSE $2 END + 1, holder = $3, acquired_at = $4
          WHERE id = 1",
     );
-    let holder = format!("`usage-rollup store copy` (process {})", std::process::id());
-    take.bind(found).bind(commits).bind(holder).bind(now).execute().await?;
+    take.bind(found).bind(commits).bind(lease::holder("store copy")).bind(now).execute().await?;
     Ok(())
 }
 

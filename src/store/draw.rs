@@ -1,11 +1,10 @@
-//! Reading what it takes to draw a service's rows.
+//! Which services' rows must be drawn, and from which day on.
 
 use uuid::Uuid;
 
 use super::db::Lookup;
-use super::{EncodedMonths, Result, Store, StoredService};
+use super::{Result, Store, StoredService};
 use crate::model::{Day, Gauges};
-use crate::rollup::MonthKey;
 
 /// A service whose rows may have to change, or do not yet reach today.
 #[derive(Clone, Copy, Debug)]
@@ -52,22 +51,5 @@ impl Store {
         }
         services.sort_unstable_by_key(|service| service.service);
         Ok(services)
-    }
-
-    /// The facts that it takes to draw these services, from the month on that each is drawn from.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn months_to_draw(&self, services: &[ServiceToDraw]) -> Result<EncodedMonths> {
-        let Some(last) = self.last_month().await? else { return Ok(EncodedMonths::default()) };
-        let months_of = |service: &ServiceToDraw| {
-            let guid = service.service;
-            std::iter::successors(Some(service.from.month()), |month| Some(month.next_month()))
-                .take_while(move |month| *month <= last)
-                .map(move |month| (month, guid))
-        };
-        let mut keys: Vec<MonthKey> = services.iter().flat_map(months_of).collect();
-        keys.sort_unstable();
-        self.month_facts(&keys).await
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::db::{Column, Found, Insert, Lookup, Transaction};
 use super::{Result, Store, decode, encode};
 use crate::model::Day;
-use crate::rollup::{MergedService, MergedUsers, MonthFacts, MonthKey, ServiceTotals, UserHistory, UserKey};
+use crate::rollup::{MergedService, MergedUsers, MonthFacts, ServiceTotals, UserHistory, UserKey};
 
 /// Keys are looked up so many at a time, to bound what an answer takes in memory.
 const KEYS_AT_A_TIME: usize = 2_000;
@@ -150,11 +150,11 @@ impl Store {
         Ok(histories)
     }
 
-    /// The facts of those of these months, which are sorted, that have any.
+    /// The facts of all months of these services, from that of each one's day on.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn month_facts(&self, months: &[MonthKey]) -> Result<EncodedMonths> {
+    pub async fn months_from(&self, services: &[(Uuid, Day)]) -> Result<EncodedMonths> {
         static FACTS: Lookup = Lookup::new(
             &[Column::Guid("service_guid"), Column::Bytes("facts")],
             "service_months",
@@ -162,6 +162,15 @@ impl Store {
             "month = $2",
         );
         let mut facts = EncodedMonths::default();
+        let last: Option<Day> = self.db.writer.sql("SELECT max(month) FROM service_months").value().await?;
+        let Some(last) = last else { return Ok(facts) };
+        let months_of = |(service, from): &(Uuid, Day)| {
+            let service = *service;
+            let months = std::iter::successors(Some(from.month()), |month| Some(month.next_month()));
+            months.take_while(move |month| *month <= last).map(move |month| (month, service))
+        };
+        let mut months: Vec<(Day, Uuid)> = services.iter().flat_map(months_of).collect();
+        months.sort_unstable();
         let chunks = months.chunk_by(|a, b| a.0 == b.0).flat_map(|month| month.chunks(KEYS_AT_A_TIME));
         for keys in chunks {
             let month = keys[0].0;
@@ -173,14 +182,6 @@ impl Store {
             }
         }
         Ok(facts)
-    }
-
-    /// The last month of which any facts are stored.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn last_month(&self) -> Result<Option<Day>> {
-        self.db.writer.sql("SELECT max(month) FROM service_months").value().await
     }
 }
 

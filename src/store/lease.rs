@@ -43,6 +43,11 @@ impl Lease {
     }
 }
 
+/// What this process calls itself while it holds a lease.
+pub(super) fn holder(purpose: &str) -> String {
+    format!("`usage-rollup {purpose}` (process {})", std::process::id())
+}
+
 impl Store {
     /// Takes the lease, waiting for another holder to give it back.
     ///
@@ -69,7 +74,7 @@ impl Store {
                 Err(TryLockError::WouldBlock) => tokio::time::sleep(POLL).await,
             }
         }
-        let holder = format!("`usage-rollup {purpose}` (process {})", std::process::id());
+        let holder = holder(purpose);
         lock.set_len(0).and_then(|()| lock.write_all(holder.as_bytes())).map_err(failed)?;
         let take = "UPDATE lease SET epoch = epoch + 1, holder = $1, acquired_at = $2 WHERE id = 1 RETURNING epoch";
         let mut transaction = self.db.writer.begin().await.map_err(StoreError::from)?;

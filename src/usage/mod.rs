@@ -44,12 +44,6 @@ impl Reports {
         Self { store, clock, zone }
     }
 
-    /// The reporting time zone.
-    #[must_use]
-    pub const fn zone(&self) -> Zone {
-        self.zone
-    }
-
     /// The period that is meant where none is named: yesterday, or the month that contains it (`spec/api.md`, section 6,
     /// rule 1).
     #[must_use]

@@ -18,7 +18,7 @@ on_each_store!(
 );
 
 pub const NOW: &str = "2026-04-02T00:00:00Z";
-const ROUNDS: u64 = 13;
+const ROUNDS: usize = 13;
 
 /// What a data directory holds, as far as a crash must not change it.
 pub fn outcome(binary: &Binary) -> (String, String, [i64; 5]) {
@@ -53,6 +53,13 @@ pub fn with_events(binary: Binary) -> Binary {
 
 pub const INGEST: [&str; 6] = ["--quiet", "--now", NOW, "ingest", "first.ndjson", "second.ndjson"];
 
+/// Moments of something that takes a while, in parts of 2^24 of it: any, but the same for the same seed.
+pub fn parts(seed: u64) -> impl Iterator<Item = u32> {
+    let next =
+        |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+    std::iter::successors(next(&seed), next).map(|state| u32::try_from(state >> 40).unwrap())
+}
+
 /// Kills an ingest after a random part of the time that one takes, runs it again, and holds what comes out against a run
 /// that nobody disturbed.
 fn kill_at_random_moments(on: On, seed: u64) {
@@ -61,11 +68,8 @@ fn kill_at_random_moments(on: On, seed: u64) {
     binary.ok(&INGEST);
     let takes = started.elapsed();
     let undisturbed = outcome(&binary);
-    let mut state = seed;
-    for _ in 0..ROUNDS {
+    for part in parts(seed).take(ROUNDS) {
         binary.reset();
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let part = u32::try_from(state >> 40).unwrap();
         let mut child = binary.command(&INGEST).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(takes * part / (1 << 24));
         child.kill().unwrap();

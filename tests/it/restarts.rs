@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::crash::{INGEST, NOW, outcome, with_events};
+use super::crash::{INGEST, NOW, outcome, parts, with_events};
 use super::daemon::eventually;
 use super::stores::{Database, Durable, On, Server, server};
 use super::support::Binary;
@@ -35,7 +35,7 @@ fn a_server_that_crashes_again_and_again_loses_nothing_and_counts_nothing_twice(
     let takes = started.elapsed();
     let undisturbed = outcome(&binary);
 
-    let (mut restarts, mut broken, mut state) = (0, 0, 5_u64);
+    let (mut restarts, mut broken, mut moments) = (0, 0, parts(5));
     while restarts < wanted {
         fs::remove_dir_all(binary.path("data")).unwrap();
         server.sql("postgres", "DROP DATABASE usage WITH (FORCE)");
@@ -43,8 +43,7 @@ fn a_server_that_crashes_again_and_again_loses_nothing_and_counts_nothing_twice(
         // Each try is cut short, until one has come to its end.
         let mut report = None;
         for command in [INGEST.as_slice(), &INGEST, &ROLLUP, &INGEST, &ROLLUP] {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let part = u32::try_from(state >> 40).unwrap();
+            let part = moments.next().unwrap();
             let child = binary.command(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
             std::thread::sleep(takes * part / (1 << 24));
             server.restart();

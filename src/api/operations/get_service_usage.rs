@@ -20,7 +20,7 @@ pub(in crate::api) async fn handle(call: Call) -> Result<Reply, ApiError> {
     }
     let service = service.ok_or_else(|| ApiError::argument("ServiceGuid", "ServiceGuid is required"))?;
 
-    let usage = api.reports()?.service_usage(service, period_type, period).await?;
+    let usage = api.opened()?.reports.service_usage(service, period_type, period).await?;
     principal.must_see(&usage.service)?;
     // Only now: the status is for those alone who may see the service.
     let status = usage.service.status();
