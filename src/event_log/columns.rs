@@ -57,43 +57,45 @@ impl SegmentColumns {
             let column = schema.columns().iter().find(|column| column.path().string() == path);
             column.expect("the column is in the schema").clone()
         };
-        let unique = |path| PlainColumn::new(of(path), false);
-        let plain = |path| PlainColumn::new(of(path), true);
-        let texts = |path| DictionaryColumn::new(of(path), Entries::Texts);
+        // Text is all that is compressed: on GUIDs, names and numbers, zstd takes a tenth of the time and gives a tenth of the
+        // space.
+        let guids = |path| PlainColumn::new(of(path), false);
+        let text = |path| PlainColumn::new(of(path), true);
+        let repeated_text = |path| DictionaryColumn::new(of(path), Entries::Texts);
         let integer = |path| IntegerColumn::new(of(path), false);
         Ok(Self {
             rows: 0,
             service: None,
             service_guid: DictionaryColumn::new(of("service_guid"), Entries::Guids),
             time: IntegerColumn::new(of("time"), true),
-            source: texts("source"),
-            id_guid: unique("id_guid"),
-            id: plain("id"),
+            source: repeated_text("source"),
+            id_guid: guids("id_guid"),
+            id: text("id"),
             event_type: NameColumn::new(of("type"), EventType::ALL.iter().map(|name| name.name())),
-            user_guid: plain("user_guid"),
-            message_guid: unique("message_guid"),
-            recipient_user_guids: plain("recipient_user_guids.list.item"),
+            user_guid: guids("user_guid"),
+            message_guid: guids("message_guid"),
+            recipient_user_guids: guids("recipient_user_guids.list.item"),
             recipient_count: integer("recipient_count"),
-            attachment_guids: unique("attachments.list.item.attachment_guid"),
+            attachment_guids: guids("attachments.list.item.attachment_guid"),
             attachment_sizes: integer("attachments.list.item.size_bytes"),
-            attachment_guid: unique("attachment_guid"),
+            attachment_guid: guids("attachment_guid"),
             size_bytes: integer("size_bytes"),
             feature: NameColumn::new(of("feature"), Feature::ALL.iter().map(|name| name.name())),
             quantity: integer("quantity"),
             group_type: NameColumn::new(of("group_type"), GroupType::ALL.iter().map(|name| name.name())),
-            group_name: texts("group_name"),
-            group_guid: plain("group_guid"),
-            email_address: plain("email_address"),
-            first_name: plain("first_name"),
-            last_name: plain("last_name"),
+            group_name: repeated_text("group_name"),
+            group_guid: guids("group_guid"),
+            email_address: text("email_address"),
+            first_name: text("first_name"),
+            last_name: text("last_name"),
             is_alias: FlagColumn::new(of("is_alias")),
-            invited_by_user_guid: plain("invited_by_user_guid"),
-            invited_by_email_address: plain("invited_by_email_address"),
-            toolbar_version: texts("toolbar_version"),
-            voided_source: texts("voided_source"),
-            voided_id: plain("voided_id"),
+            invited_by_user_guid: guids("invited_by_user_guid"),
+            invited_by_email_address: text("invited_by_email_address"),
+            toolbar_version: repeated_text("toolbar_version"),
+            voided_source: repeated_text("voided_source"),
+            voided_id: text("voided_id"),
             voided_time: integer("voided_time"),
-            service_patch: plain("service_patch"),
+            service_patch: text("service_patch"),
             input: integer("input"),
             line: integer("line"),
             is_copy: FlagColumn::new(of("is_copy")),

@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::slice;
 
 use anyhow::Context as _;
 use uuid::Uuid;
@@ -14,50 +15,91 @@ use crate::store::{Store, StoreUrl};
 
 const FILE: &str = "installation";
 
-/// Sees to it that a data directory and a store belong together from now on, if they may.
-pub(super) async fn settle(data_dir: &Path, log: &EventLogDir, store: &Store, url: &StoreUrl) -> anyhow::Result<()> {
-    let (here, there) = (name_in(data_dir)?, store.installation().await?);
-    if here.is_some() && here == there {
-        return Ok(());
+/// Sees to it that a data directory and a store belong together from now on, if they may. Gives the store's name.
+pub(super) async fn settle(
+    data_dir: &Path,
+    log: &EventLogDir,
+    store: &Store,
+    url: &StoreUrl,
+) -> anyhow::Result<String> {
+    let here = names_in(data_dir)?;
+    if let Some(there) = store.installation().await?
+        && here.contains(&there)
+    {
+        return Ok(there);
     }
     let live = store.live_paths().await?;
     let nothing_is_stored = live.is_empty() && !log.has_segments()?;
     // From before installations had names.
-    let are_these = here.is_none() && live.iter().any(|path| log.path_of(path).exists());
+    let are_these = here.is_empty() && live.iter().any(|path| log.path_of(path).exists());
     if !nothing_is_stored && !are_these {
         return Err(other(data_dir, url));
     }
     // The store first: a kill in between leaves a store that has a name and no segments.
-    let name = store.settle_installation(&Uuid::now_v7().simple().to_string()).await?;
-    write_name(data_dir, &name).with_context(|| format!("cannot write {}", data_dir.join(FILE).display()))
+    let name = store.settle_installation(&new_name()).await?;
+    write_names(data_dir, slice::from_ref(&name))?;
+    Ok(name)
 }
 
 /// Whoever only reads needs no data directory; but where there is one, it must not be another's.
 pub(super) async fn check(data_dir: &Path, store: &Store, url: &StoreUrl) -> anyhow::Result<()> {
-    match name_in(data_dir)? {
-        Some(here) if store.installation().await?.is_some_and(|there| there != here) => Err(other(data_dir, url)),
+    let here = names_in(data_dir)?;
+    match store.installation().await? {
+        Some(there) if !here.is_empty() && !here.contains(&there) => Err(other(data_dir, url)),
         _ => Ok(()),
     }
+}
+
+/// Before a writer goes on: after a copy, the directory belongs to that one of the two stores that is written to first. The
+/// other would not know what is new, and take it for orphans. The caller holds the lease.
+pub(super) fn claim(data_dir: &Path, name: &str, url: &StoreUrl) -> anyhow::Result<()> {
+    let here = names_in(data_dir)?;
+    match here.iter().find(|known| *known == name) {
+        None => Err(other(data_dir, url)),
+        Some(_) if here.len() == 1 => Ok(()),
+        Some(claimed) => write_names(data_dir, slice::from_ref(claimed)),
+    }
+}
+
+/// Has the directory belong to a copy, too, that is about to be made. Gives the name that it is to have. The caller holds the
+/// lease; a copy that is never finished leaves a name that nobody has.
+pub(super) fn expect_copy(data_dir: &Path) -> anyhow::Result<String> {
+    let mut names = names_in(data_dir)?;
+    let name = new_name();
+    names.push(name.clone());
+    write_names(data_dir, &names)?;
+    Ok(name)
+}
+
+fn new_name() -> String {
+    Uuid::now_v7().simple().to_string()
 }
 
 fn other(data_dir: &Path, url: &StoreUrl) -> anyhow::Error {
     JobError::OtherInstallation { data_dir: data_dir.to_owned(), store: url.to_string() }.into()
 }
 
-fn name_in(data_dir: &Path) -> anyhow::Result<Option<String>> {
+/// One, but for the time between a copy and the first who writes to it or to its original.
+fn names_in(data_dir: &Path) -> anyhow::Result<Vec<String>> {
     let path = data_dir.join(FILE);
     match fs::read_to_string(&path) {
-        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|name| !name.is_empty())),
-        Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => Ok(None),
+        Ok(text) => Ok(text.split_whitespace().map(str::to_owned).collect()),
+        Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => Ok(Vec::new()),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
 
 /// Under a name of its own first, for two processes may open a new installation at once.
-fn write_name(data_dir: &Path, name: &str) -> io::Result<()> {
-    let unfinished = data_dir.join(format!("{FILE}.{}", std::process::id()));
-    let mut file = File::create(&unfinished)?;
-    writeln!(file, "{name}")?;
-    file.sync_all()?;
-    fs::rename(&unfinished, data_dir.join(FILE))
+fn write_names(data_dir: &Path, names: &[String]) -> anyhow::Result<()> {
+    let write = || {
+        let unfinished = data_dir.join(format!("{FILE}.{}", std::process::id()));
+        let mut file = File::create(&unfinished)?;
+        for name in names {
+            writeln!(file, "{name}")?;
+        }
+        file.sync_all()?;
+        fs::rename(&unfinished, data_dir.join(FILE))?;
+        File::open(data_dir)?.sync_all()
+    };
+    write().with_context(|| format!("cannot write {}", data_dir.join(FILE).display()))
 }

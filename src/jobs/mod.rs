@@ -46,6 +46,8 @@ pub struct Installation {
     pub clock: Clock,
     pub store: Store,
     pub log: EventLogDir,
+    /// What its store is called: the directory must belong to it still.
+    name: String,
     /// For decoding and folding.
     threads: Arc<ThreadPool>,
     /// For merging and drawing, while others are folded.
@@ -72,7 +74,7 @@ pub enum JobError {
     )]
     OtherZone { stored: String, configured: String },
     #[error(
-        "the data directory {data_dir} and the store {store} are not of the same installation; set store.url to the store that this directory was used with, or --data-dir to that store's"
+        "the data directory {data_dir} and the store {store} are not of the same installation; set store.url to the store that this directory was used with last, or --data-dir to that store's"
     )]
     OtherInstallation { data_dir: PathBuf, store: String },
     #[error("interrupted; what was committed is kept, and the same command goes on from there")]
@@ -92,7 +94,7 @@ impl Installation {
             .with_context(|| format!("cannot create the data directory {}", data_dir.display()))?;
         let store = Store::open(&config.store.url).await?;
         let log = EventLogDir::open(data_dir)?;
-        belonging::settle(data_dir, &log, &store, &config.store.url).await?;
+        let name = belonging::settle(data_dir, &log, &store, &config.store.url).await?;
         must_be_in(store.settle_zone(config.reporting.timezone.name()).await?, &config)?;
         let threads = |name: &'static str| {
             let threads = ThreadPoolBuilder::new().num_threads(config.rollup.threads);
@@ -102,6 +104,7 @@ impl Installation {
         let (fold_threads, merge_threads) = (threads("fold")?, threads("merge")?);
         Ok(Self {
             log,
+            name,
             data_dir: data_dir.to_owned(),
             config: Arc::new(config),
             clock,
@@ -126,10 +129,11 @@ impl Installation {
     /// Takes the lease. The first time, and after a failure, what was left behind unfinished is set aside.
     ///
     /// # Errors
-    /// When somebody else holds it for longer than the run waits.
+    /// When somebody else holds it for longer than the run waits, or the directory went with a copy of this store.
     pub async fn lease(&self, run: &Run) -> anyhow::Result<Lease> {
         let lock_file = self.data_dir.join(LOCK_FILE);
         let lease = self.store.lease(&lock_file, run.purpose, self.now(), run.wait).await.map_err(JobError::Lease)?;
+        belonging::claim(&self.data_dir, &self.name, &self.config.store.url)?;
         if !self.is_clean.load(Ordering::Relaxed) {
             for orphan in self.log.clean_up(&self.store.live_paths().await?)? {
                 tracing::warn!(path = %orphan.display(), "moved aside a segment that the catalog does not know");

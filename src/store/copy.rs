@@ -8,6 +8,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::db::{self, ByDialect, Transaction};
+use super::settings::INSTALLATION;
 use super::tables::{LEASE, SETTINGS, TABLES, Table};
 use super::{Lease, LeaseError, Store, StoreError, count, lease};
 use crate::model::Instant;
@@ -53,11 +54,11 @@ impl From<sqlx::Error> for CopyError {
 
 impl Store {
     /// Copies everything into an empty store, in one transaction: a copy that was cut short has left nothing. Nobody writes
-    /// to either of them meanwhile. The lease is this store's.
+    /// to either of them meanwhile. The lease is this store's; the name is what the copy's installation is called.
     ///
     /// # Errors
     /// When the target holds anything, the lease is lost, a schema is not the one that is copied, or a database fails.
-    pub async fn copy_to(&self, lease: &Lease, target: &Self, now: Instant) -> Result<Copied, CopyError> {
+    pub async fn copy_to(&self, lease: &Lease, target: &Self, name: &str, now: Instant) -> Result<Copied, CopyError> {
         let names: Vec<&str> = TABLES.iter().map(|table| table.name).chain([LEASE]).collect();
         let mut to = target.db.writer.begin_alone(&names).await?;
         for table in TABLES.iter().filter(|table| table.name != SETTINGS) {
@@ -77,6 +78,7 @@ impl Store {
             copied.tables.push(CopiedTable { table: table.name, rows });
         }
         count_on(&mut to).await?;
+        to.sql("UPDATE settings SET value = $2 WHERE name = $1").bind(INSTALLATION).bind(name).execute().await?;
         to.commit()
             .await
             .map_err(|lost| if db::is_out_of_reach(&lost) { StoreError::OutcomeUnknown(lost) } else { lost.into() })?;

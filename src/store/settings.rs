@@ -3,7 +3,7 @@
 use super::{Result, Store};
 
 const ZONE: &str = "reporting.timezone";
-const INSTALLATION: &str = "installation";
+pub(super) const INSTALLATION: &str = "installation";
 
 impl Store {
     /// The time zone that the rows are in; none where no one has settled it yet.

@@ -21,7 +21,7 @@ pub(in crate::event_log) trait Column {
     fn finish(&mut self, packer: &mut Packer) -> Result<(Bytes, ColumnCloseResult)>;
 }
 
-/// GUIDs and texts as they are. GUIDs that never repeat are not worth compressing.
+/// GUIDs and texts as they are.
 pub(in crate::event_log) struct PlainColumn {
     pages: Pages,
     values: Vec<u8>,
@@ -83,7 +83,7 @@ pub(in crate::event_log) enum Entries {
 impl DictionaryColumn {
     pub fn new(descriptor: ColumnDescPtr, kind: Entries) -> Self {
         Self {
-            pages: Pages::new(descriptor, Encoding::RLE_DICTIONARY, true),
+            pages: Pages::new(descriptor, Encoding::RLE_DICTIONARY, false),
             indices: Vec::new(),
             entries: Vec::new(),
             known: HashMap::default(),
@@ -163,7 +163,7 @@ pub(in crate::event_log) struct NameColumn {
 impl NameColumn {
     pub fn new(descriptor: ColumnDescPtr, names: impl IntoIterator<Item = &'static str>) -> Self {
         Self {
-            pages: Pages::new(descriptor, Encoding::RLE_DICTIONARY, true),
+            pages: Pages::new(descriptor, Encoding::RLE_DICTIONARY, false),
             indices: Vec::new(),
             names: names.into_iter().collect(),
         }
@@ -239,7 +239,7 @@ pub(in crate::event_log) struct FlagColumn {
 
 impl FlagColumn {
     pub fn new(descriptor: ColumnDescPtr) -> Self {
-        Self { pages: Pages::new(descriptor, Encoding::PLAIN, true), values: Vec::new() }
+        Self { pages: Pages::new(descriptor, Encoding::PLAIN, false), values: Vec::new() }
     }
 
     pub fn levels(&mut self) -> &mut Levels {

@@ -40,7 +40,10 @@ pub(super) fn is_no_such_table(error: &dyn DatabaseError) -> bool {
 /// job reads it writes then, and this connection's cache has them.
 pub(super) async fn open(path: &Path) -> sqlx::Result<Pools> {
     let pool = |connections| SqlitePoolOptions::new().max_connections(connections);
-    let writer = pool(1).connect_with(options(path).create_if_missing(true)).await?;
+    // A statement that changes rows keeps copies of their pages while it runs, so that it can be undone: not in a file. Exports
+    // sort more than memory may hold, and readers do it in one.
+    let options_to_write = options(path).create_if_missing(true).pragma("temp_store", "MEMORY");
+    let writer = pool(1).connect_with(options_to_write).await?;
     let readers = Pool::Sqlite(pool(4).connect_lazy_with(options(path)));
     Ok(Pools { writer: Pool::Sqlite(writer), exports: readers.clone(), readers })
 }
@@ -65,6 +68,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(Duration::from_secs(30))
         // Rows are handed over between threads: in larger portions there are fewer wake-ups.
         .row_buffer_size(1024)
+        // All sizes of all inserts, and what else there is.
+        .statement_cache_capacity(256)
         .pragma("cache_size", "-16384")
         .pragma("wal_autocheckpoint", "2000")
         // A long export is no slow statement, and nobody can act upon the log's saying so.
@@ -72,8 +77,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 /// How many rows a statement inserts: fixed sizes, so that few texts exist and stay prepared. Larger ones save little: a
-/// statement's program grows with its rows.
-pub(super) const INSERT_SIZES: [usize; 3] = [128, 16, 1];
+/// statement's program grows with its rows. With fewer sizes, what is left of a group takes several times as many statements.
+pub(super) const INSERT_SIZES: [usize; 8] = [128, 64, 32, 16, 8, 4, 2, 1];
 
 /// The largest size that so many rows fill, and its place.
 pub(super) fn insert_size(rows: usize) -> Option<(usize, usize)> {
