@@ -23,12 +23,12 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn usage_row(&self, service: Uuid, period_type: PeriodType, period: Day) -> Result<Option<UsageRow>> {
-        let row = self
-            .db
-            .readers
-            .sql("SELECT * FROM service_usage WHERE service_guid = $1 AND period_type = $2 AND period = $3");
-        let row = row.bind(Shown::from(service)).bind(period_type.name()).bind(period.to_string());
-        row.optional().await?.as_ref().map(usage_row).transpose()
+        let read = async || {
+            let row = "SELECT * FROM service_usage WHERE service_guid = $1 AND period_type = $2 AND period = $3";
+            let row = self.db.readers.sql(row).bind(Shown::from(service)).bind(period_type.name());
+            row.bind(period.to_string()).optional().await?.as_ref().map(usage_row).transpose()
+        };
+        self.recent.rows.answer(&self.db, (service, period_type, period), read).await
     }
 
     /// The rows of a period with the most messages, most first.

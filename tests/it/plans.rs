@@ -104,7 +104,7 @@ async fn no_statement_goes_through_a_table_that_grows() {
         store.usage_row(services[0], PeriodType::Daily, day).await.unwrap();
         store.busiest_services(PeriodType::Daily, day, 10).await.unwrap();
         store.service(services[0]).await.unwrap();
-        store.key_by_hash(&[0; 32]).await.unwrap();
+        store.key_by_hash([0; 32]).await.unwrap();
         store.revoke_key("7", engine.installation.now()).await.unwrap();
         store.dead_letters(None, 39_000, 100).await.unwrap();
         store.last_reading("file-2000", InputKind::File, "").await.unwrap();
