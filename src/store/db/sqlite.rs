@@ -1,6 +1,6 @@
 //! What is SQLite's.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::num::ParseIntError;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -42,7 +42,6 @@ pub(super) fn is_no_such_table(error: &dyn DatabaseError) -> bool {
 /// One connection writes: SQLite has one writer, and waiting for it in line is better than failing. Most of the pages that a
 /// job reads it writes then, and this connection's cache has them.
 pub(super) async fn open(path: &Path) -> sqlx::Result<Pools> {
-    let pool = |connections| SqlitePoolOptions::new().max_connections(connections);
     // A statement that changes rows keeps copies of their pages while it runs, so that it can be undone: in memory here, while
     // readers, whose exports may sort more than that holds, use a file. What a commit touches beyond the cache is written twice.
     let options_to_write =
@@ -57,11 +56,14 @@ pub(super) async fn open(path: &Path) -> sqlx::Result<Pools> {
     })
 }
 
+/// Connections to a file cost nothing while they are idle, and the index of the write-ahead log stays the same one.
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new().max_connections(connections).idle_timeout(None).max_lifetime(None)
+}
+
 /// A file that is not there is not made, and the connections are made when they are wanted.
 pub(super) fn open_to_read(path: &Path) -> Pools {
-    let pool = |connections| {
-        Pool::Sqlite(SqlitePoolOptions::new().max_connections(connections).connect_lazy_with(options(path)))
-    };
+    let pool = |connections| Pool::Sqlite(pool(connections).connect_lazy_with(options(path)));
     let readers = pool(4);
     Pools { writer: pool(1), exports: readers.clone(), readers, wal_index: WalIndex::of(path).map(Arc::new) }
 }
@@ -71,8 +73,29 @@ pub(super) fn open_to_read(path: &Path) -> Pools {
 #[derive(Debug)]
 pub struct WalIndex {
     path: PathBuf,
-    /// Opened when it is first asked for, and again where the file is another one.
-    file: Mutex<Option<File>>,
+    file: Mutex<Option<Arc<File>>>,
+}
+
+/// All that were ever opened and are still there. Whoever closes a file drops all locks that the process has on it, SQLite's as
+/// well: none is closed before SQLite has removed it.
+static OPEN: Mutex<Vec<Arc<File>>> = Mutex::new(Vec::new());
+
+fn open_for_good(path: &Path) -> Option<Arc<File>> {
+    let same = |a: &Metadata, b: &Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    open.retain(|file| is_there(file).is_some());
+    let wanted = path.metadata().ok()?;
+    let is_wanted = |file: &&Arc<File>| file.metadata().is_ok_and(|metadata| same(&metadata, &wanted));
+    if let Some(file) = open.iter().find(is_wanted) {
+        return Some(file.clone());
+    }
+    let file = Arc::new(File::open(path).ok()?);
+    open.push(file.clone());
+    Some(file)
+}
+
+fn is_there(file: &Arc<File>) -> Option<Metadata> {
+    file.metadata().ok().filter(|metadata| metadata.nlink() > 0)
 }
 
 /// What is another one after each commit.
@@ -99,10 +122,9 @@ impl WalIndex {
     /// None where it can't be told, as in the middle of a change: the header is there twice.
     pub(super) fn version(&self) -> Option<Version> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_there = |file: &File| file.metadata().ok().filter(|metadata| metadata.nlink() > 0);
         let metadata = match file.as_ref().and_then(is_there) {
             Some(metadata) => metadata,
-            None => is_there(file.insert(File::open(&self.path).ok()?))?,
+            None => is_there(file.insert(open_for_good(&self.path)?))?,
         };
         let mut both = [0; 2 * HEADER_BYTES];
         file.as_ref()?.read_exact_at(&mut both, 0).ok()?;
