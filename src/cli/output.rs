@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use comfy_table::{Table, presets};
 use serde::Serialize;
+use thiserror::Error;
 
 /// Where a result goes.
 pub(super) enum Output {
-    Stdout(BufWriter<io::Stdout>),
+    Stdout(BufWriter<Stdout>),
     File { writer: BufWriter<File>, unfinished: PathBuf, path: PathBuf },
 }
 
@@ -18,7 +19,7 @@ impl Output {
     /// # Errors
     /// When the file can't be created.
     pub fn to(path: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(path) = path else { return Ok(Self::Stdout(BufWriter::new(io::stdout()))) };
+        let Some(path) = path else { return Ok(Self::Stdout(BufWriter::new(Stdout))) };
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".unfinished");
         let unfinished = path.with_file_name(name);
@@ -56,9 +57,9 @@ impl Write for Output {
 
 /// Prints a result as one line of JSON.
 pub(super) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    let mut stdout = io::stdout().lock();
-    serde_json::to_writer(&mut stdout, value)?;
-    Ok(writeln!(stdout)?)
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(Stdout.write_all(&line)?)
 }
 
 /// A table without lines, to be filled.
@@ -70,13 +71,48 @@ pub(super) fn table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
 
 /// Prints a result as text.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
-    Ok(io::stdout().lock().write_all(text.as_bytes())?)
+    Ok(Stdout.write_all(text.as_bytes())?)
 }
 
-/// Whether the reader of our output went away, which is no failure of ours.
+/// Whether the reader of our output went away, which is no failure of ours. Other pipes break, too: a database's, for one.
 pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let of_json = || cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
-        cause.downcast_ref::<io::Error>().map(io::Error::kind).or_else(of_json) == Some(io::ErrorKind::BrokenPipe)
-    })
+    let is_ours = |error: &io::Error| error.get_ref().is_some_and(|inner| inner.is::<StdoutError>());
+    let causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.into_iter().any(|cause| cause.kind() == io::ErrorKind::BrokenPipe && is_ours(cause))
+}
+
+/// Standard output, which tells its errors apart from all others.
+pub(super) struct Stdout;
+
+#[derive(Debug, Error)]
+#[error("cannot write to standard output: {0}")]
+struct StdoutError(io::Error);
+
+impl Stdout {
+    fn told<T>(done: io::Result<T>) -> io::Result<T> {
+        done.map_err(|error| io::Error::new(error.kind(), StdoutError(error)))
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Self::told(io::stdout().lock().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Self::told(io::stdout().lock().flush())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_pipe_of_our_output_may_break() {
+        let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let ours = Stdout::told::<()>(Err(broken())).unwrap_err();
+        assert!(is_broken_pipe(&anyhow::Error::from(ours).context("cannot print")));
+        assert!(!is_broken_pipe(&anyhow::Error::from(broken())));
+    }
 }
