@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::db::Lookup;
 use super::{Result, Store, StoredService};
-use crate::model::{Day, Gauges};
+use crate::model::{Day, Gauges, Reason};
 
 /// A service whose rows may have to change, or do not yet reach today.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,8 @@ pub struct ServiceToDraw {
     pub stored: Option<(Day, Day)>,
     /// What is held after all months.
     pub held: Gauges,
+    /// Why rows that are closed change.
+    pub reason: Reason,
 }
 
 impl ServiceToDraw {
@@ -27,7 +29,8 @@ impl ServiceToDraw {
         let first_day = stored.totals.first_day;
         let next = stored.rows.map(|(_, through)| through.next()).or(first_day);
         let from = [stored.dirty_from, next.filter(|next| *next <= today)].into_iter().flatten().min()?;
-        Some(Self { service, first_day, from, stored: stored.rows, held: stored.totals.held })
+        let reason = stored.dirty_reason.unwrap_or_default();
+        Some(Self { service, first_day, from, stored: stored.rows, held: stored.totals.held, reason })
     }
 }
 
