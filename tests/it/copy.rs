@@ -126,7 +126,7 @@ async fn a_store_goes_to_postgres_and_back_and_nothing_is_lost() {
     let (valid, revoked) = (key("valid"), key("revoked"));
     from.ok(SQLITE, &["keys", "revoke", revoked["id"].as_str().unwrap()]);
     // What waits to be rolled up goes, too.
-    let mark = "INSERT INTO dirty_partitions VALUES (20510, x''), (20511, x'3f2b8c1e7d544f0a9a550d6f1f8f7a10')";
+    let mark = "INSERT INTO dirty_partitions (day, service_guid) VALUES (20510, x''), (20511, x'3f2b8c1e7d544f0a9a550d6f1f8f7a10')";
     let sqlite = format!("sqlite:{}", dir.join("data/usage.db").display());
     let mut on = sqlx::SqliteConnection::connect(&sqlite).await.unwrap();
     sqlx::query(mark).execute(&mut on).await.unwrap();

@@ -15,6 +15,7 @@ mod daemon;
 mod decode_differential;
 mod decode_mutation;
 mod golden;
+mod history;
 mod laws;
 mod oracle;
 mod oracle_json;
