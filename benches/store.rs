@@ -51,7 +51,7 @@ fn commit(messages: i64) -> RollupCommit {
     };
     let of_service = |service| ServiceRows {
         service: Uuid::from_u128(service << 64 | service),
-        stored_from: None,
+        stored: None,
         reason: Reason::Late,
         gone: Vec::new(),
         rows: FIRST.through(Day(FIRST.0 + DAYS - 1)).map(row).collect(),

@@ -52,8 +52,7 @@ pub(super) fn draw(service: &ServiceToDraw, months: &BTreeMap<Day, MonthFacts>, 
         })
     };
     let rows = drafts.into_iter().map(|draft| (draft, rules.fate(&draft, is_new(&draft)))).collect();
-    let stored_from = service.stored.map(|(from, _)| from);
-    ServiceRows { service: service.service, stored_from, reason: service.reason, gone: gone(service), rows }
+    ServiceRows { service: service.service, stored: service.stored, reason: service.reason, gone: gone(service), rows }
 }
 
 /// The stored rows that lie before a service's first day: all, where nothing counts any more.

@@ -12,7 +12,7 @@ use super::draw::{DrawRules, draw};
 use crate::model::{Day, Instant};
 use crate::rollup::{Changes, PartitionFacts, ServiceChange, UserHistory, UserKey};
 use crate::store::{
-    Arrived, EncodedMonths, RollupCommit, ServiceFacts, ServiceRows, ServiceToDraw, StoreError, StoredService,
+    Arrived, EncodedMonths, Redraw, RollupCommit, ServiceFacts, ServiceRows, ServiceToDraw, StoreError, StoredService,
 };
 
 /// Services go into one commit until they have one row to be drawn for so many rows of the event log that are rolled up
@@ -25,6 +25,8 @@ pub(super) struct Merging<'a> {
     pub installation: &'a Installation,
     pub today: Day,
     pub now: Instant,
+    /// What is drawn besides that which is marked.
+    pub redraw: Option<&'a Redraw>,
 }
 
 /// By partition, for which services something has arrived.
@@ -60,7 +62,10 @@ impl Merging<'_> {
         let local_days = move |partition| zone.days_within(partition).into_iter().map(|(_, day)| day).collect();
         let changes = self.installation.on_merge_threads(move || Changes::of(partitions, local_days)).await?;
         let services: Vec<Uuid> = changes.services().map(|change| change.service()).collect();
-        let known = self.installation.store.stored_services(&services).await?;
+        let mut known = self.installation.store.stored_services(&services).await?;
+        if let Some(redraw) = self.redraw {
+            known.iter_mut().for_each(|(service, stored)| redraw.apply(*service, stored));
+        }
         let first_days = changes.services().map(|change| self.first_day(&change, &known)).collect();
         let (changes, known) = (Arc::new(changes), Arc::new(known));
         Ok(ToMerge { changes, known, arrivals: arrivals.clone(), first_days, merged: 0 })

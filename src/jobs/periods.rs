@@ -70,7 +70,7 @@ fn of_service(pending: &[PendingRow], rules: &DrawRules) -> ServiceRows {
     let new = kept.iter().filter(|row| row.is_new && row.draft.period_type == PeriodType::Daily);
     ServiceRows {
         service: pending[0].service,
-        stored_from: new.map(|row| row.draft.period.next()).max(),
+        stored: new.map(|row| row.draft.period.next()).max().map(|from| (from, from)),
         reason: pending.iter().map(|row| row.reason).max().unwrap_or(Reason::Late),
         gone: gone.iter().map(|row| (row.draft.period_type, row.draft.period)).collect(),
         rows: kept.iter().map(|row| (row.draft, rules.fate(&row.draft, row.is_new))).collect(),

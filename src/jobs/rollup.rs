@@ -53,7 +53,7 @@ pub(super) async fn rollup_leased(
 ) -> anyhow::Result<RollupReport> {
     let (now, today) = (installation.now(), installation.today());
     installation.store.advance_states(lease, today, now).await?;
-    let merging = Merging { installation, today, now };
+    let merging = Merging { installation, today, now, redraw: None };
     let turns = Semaphore::new(if installation.threads() == 1 { 1 } else { STEPS });
     let rolling = Rolling { run, lease, merging, folder: Arc::new(folder(installation)), turns };
     let mut report = RollupReport::default();
@@ -217,7 +217,7 @@ fn next_partitions(dirty: &[DirtyPartition], rows_together: u64) -> usize {
     dirty.iter().take_while(fits).take(PARTITIONS_TOGETHER).count()
 }
 
-fn folder(installation: &Installation) -> Folder {
+pub(super) fn folder(installation: &Installation) -> Folder {
     let window = i64::try_from(installation.config.ingest.identity_window.as_nanos()).unwrap_or(i64::MAX);
     let rules = FoldRules {
         zone: installation.config.reporting.timezone,

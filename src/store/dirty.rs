@@ -36,6 +36,8 @@ impl Arrived {
     }
 }
 
+const LOGGED_DAYS: &str = "SELECT DISTINCT day FROM segment_partitions WHERE day BETWEEN $1 AND $2 ORDER BY day";
+
 impl Store {
     /// Marks the UTC days from `first` through `last` to be recomputed, and rows from `from` on to be drawn anew: of these
     /// services, or of all where none are named.
@@ -59,8 +61,7 @@ impl Store {
              WHERE first_day IS NOT NULL AND ($2 OR service_guid {in guids $3})",
         );
         let mut transaction = self.begin_leased(lease).await?;
-        let days = "SELECT DISTINCT day FROM segment_partitions WHERE day BETWEEN $1 AND $2";
-        let days = transaction.sql(days).bind(first).bind(last).all().await?;
+        let days = transaction.sql(LOGGED_DAYS).bind(first).bind(last).all().await?;
         let whole = services.is_empty().then_some(None);
         let mut marks = Vec::new();
         for day in &days {
@@ -71,6 +72,15 @@ impl Store {
         let redraw = transaction.sql(&REDRAW).bind(from).bind(services.is_empty()).bind(Guids::from(services));
         redraw.execute().await?;
         transaction.commit().await
+    }
+
+    /// The UTC days from `first` through `last` of which the log holds anything, in order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn logged_days(&self, first: Day, last: Day) -> Result<Vec<Day>> {
+        let days = self.db.writer.sql(LOGGED_DAYS).bind(first).bind(last).all().await?;
+        days.iter().map(|day| day.get("day")).collect()
     }
 
     /// The days that must be recomputed, in order.

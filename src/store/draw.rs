@@ -34,7 +34,42 @@ impl ServiceToDraw {
     }
 }
 
+/// That rows are to be drawn anew, as [`Store::mark_for_backfill`] notes it, before it is noted.
+#[derive(Clone, Debug)]
+pub struct Redraw {
+    pub from: Day,
+    /// All where none are named.
+    pub services: Vec<Uuid>,
+}
+
+impl Redraw {
+    pub fn apply(&self, service: Uuid, stored: &mut StoredService) {
+        let is_meant = self.services.is_empty() || self.services.contains(&service);
+        let Some(first_day) = stored.totals.first_day.filter(|_| is_meant) else { return };
+        stored.dirty_from = Some(match stored.dirty_from {
+            _ if first_day > self.from => first_day,
+            Some(dirty_from) if dirty_from < self.from => dirty_from.max(first_day),
+            _ => self.from,
+        });
+    }
+}
+
 impl Store {
+    /// All services that are known, in order of their GUIDs.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn known_services(&self) -> Result<Vec<(Uuid, StoredService)>> {
+        static KNOWN: Lookup = Lookup::new(&StoredService::COLUMNS, "service_progress", &[], "true");
+        let known = KNOWN.of(&self.db.writer, &[]).answer().await?;
+        let (mut rows, mut services) = (known.rows(), Vec::new());
+        while rows.next() {
+            services.push(StoredService::found(&mut rows)?);
+        }
+        services.sort_unstable_by_key(|(service, _)| *service);
+        Ok(services)
+    }
+
     /// The services whose rows must be drawn so that they reach `today`, in order of their GUIDs.
     ///
     /// # Errors

@@ -210,7 +210,7 @@ async fn below_closed(
     );
     let mut below = HashMap::new();
     for service in services {
-        let Some(from) = service.stored_from else { continue };
+        let Some((from, _)) = service.stored else { continue };
         let is_below = service.rows.first().is_some_and(|(draft, _)| draft.period < draft.period_type.period_of(from));
         if is_below {
             let first = transaction.sql(FIRST).bind(from.to_string()).bind(Shown::from(service.service));

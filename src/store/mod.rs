@@ -33,7 +33,7 @@ pub use copy::{Copied, CopiedTable, CopyError};
 pub use db::{Server, StoreUrl, UrlError, without_password};
 pub use dead_letters::{DeadLetter, StoredDeadLetter};
 pub use dirty::{Arrived, DirtyPartition};
-pub use draw::ServiceToDraw;
+pub use draw::{Redraw, ServiceToDraw};
 pub use facts::{EncodedMonths, ServiceFacts, StoredService};
 pub use jobs::JobOutcome;
 pub use keys::{ApiKey, NewApiKey, Role};

@@ -15,8 +15,8 @@ use crate::rollup::DraftRow;
 #[derive(Debug)]
 pub struct ServiceRows {
     pub service: Uuid,
-    /// The first day that has a row now.
-    pub stored_from: Option<Day>,
+    /// The first and the last day that have a row now.
+    pub stored: Option<(Day, Day)>,
     /// Why those that are closed change.
     pub reason: Reason,
     /// Rows that are stored and must not be any more.

@@ -7,6 +7,7 @@
 
 mod api;
 mod away;
+mod books;
 mod commands;
 mod contents;
 mod copy;
