@@ -119,18 +119,11 @@ fn text(plan: &BackfillPlan) -> String {
         }
     }
     let count = |number: usize| HumanCount(number as u64);
-    let mut text = if plan.rows.is_empty() { String::new() } else { format!("{}\n\n", table.trim_fmt()) };
-    if plan.held_back > 0 {
-        text.push_str(&format!(
-            "{} rows of locked months would wait for these to be unlocked.\n",
-            count(plan.held_back)
-        ));
-    }
-    text.push_str(&format!(
-        "{} rows would change; {} days would be recomputed. Nothing was written.\nTo do just this: --apply {}\n",
-        count(plan.rows.len()),
-        count(plan.partitions),
-        plan.digest()
-    ));
-    text
+    let (rows, partitions, digest) = (count(plan.rows.len()), count(plan.partitions), plan.digest());
+    let listed = (!plan.rows.is_empty()).then(|| format!("{}\n", table.trim_fmt()));
+    let held_back = (plan.held_back > 0)
+        .then(|| format!("{} rows of locked months would wait for these to be unlocked.", count(plan.held_back)));
+    let told = format!("{rows} rows would change; {partitions} days would be recomputed. Nothing was written.");
+    let lines = [listed, held_back, Some(told), Some(format!("To do just this: --apply {digest}\n"))];
+    lines.into_iter().flatten().collect::<Vec<String>>().join("\n")
 }

@@ -40,7 +40,11 @@ impl Args {
         let filter = VersionFilter { from, to, services: self.services };
         let mut table = table(HEADER);
         restatements(&reading.store, &filter, |restatement| -> anyhow::Result<()> {
-            if self.json { print_json(&object(&restatement)) } else { add(&mut table, &restatement) }
+            if self.json {
+                return print_json(&object(&restatement));
+            }
+            add(&mut table, &restatement);
+            Ok(())
         })
         .await?;
         reading.store.close().await;
@@ -53,7 +57,7 @@ impl Args {
 
 const HEADER: [&str; 9] = ["service", "type", "period", "field", "before", "after", "at", "reason", "run"];
 
-fn add(table: &mut Table, restatement: &Restatement) -> anyhow::Result<()> {
+fn add(table: &mut Table, restatement: &Restatement) {
     let replaced = &restatement.replaced;
     let run = match &replaced.job {
         Some(job) => format!("{} ({job})", replaced.run),
@@ -82,7 +86,6 @@ fn add(table: &mut Table, restatement: &Restatement) -> anyhow::Result<()> {
     for change in restatement.fields() {
         add(change.field, shown(change.before), shown(change.after));
     }
-    Ok(())
 }
 
 fn object(restatement: &Restatement) -> serde_json::Value {

@@ -32,7 +32,7 @@ pub async fn backfill(
     to: Day,
     services: &[Uuid],
 ) -> anyhow::Result<RollupReport> {
-    let lease = installation.begin(run).await?;
+    let lease = installation.begin(run, "backfill").await?;
     let done = backfill_leased(installation, run, &lease, from, to, services).await;
     installation.end(&lease, done).await
 }
@@ -49,7 +49,7 @@ pub async fn backfill_as_planned(
     services: &[Uuid],
     digest: &str,
 ) -> anyhow::Result<RollupReport> {
-    let lease = installation.begin(run).await?;
+    let lease = installation.begin(run, "backfill").await?;
     let done = Box::pin(async {
         let plan = plan(installation, run, from, to, services).await?;
         let (found, rows) = (plan.digest(), plan.rows.len());

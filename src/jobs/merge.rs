@@ -64,7 +64,9 @@ impl Merging<'_> {
         let services: Vec<Uuid> = changes.services().map(|change| change.service()).collect();
         let mut known = self.installation.store.stored_services(&services).await?;
         if let Some(redraw) = self.redraw {
-            known.iter_mut().for_each(|(service, stored)| redraw.apply(*service, stored));
+            for (service, stored) in &mut known {
+                redraw.apply(*service, stored);
+            }
         }
         let first_days = changes.services().map(|change| self.first_day(&change, &known)).collect();
         let (changes, known) = (Arc::new(changes), Arc::new(known));

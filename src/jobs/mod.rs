@@ -148,9 +148,9 @@ impl Installation {
     }
 
     /// Takes the lease for a job, and notes that it has begun.
-    async fn begin(&self, run: &Run) -> anyhow::Result<Lease> {
+    async fn begin(&self, run: &Run, job: &'static str) -> anyhow::Result<Lease> {
         let lease = self.lease(run).await?;
-        self.store.begin_job(&lease, run.purpose, self.now()).await?;
+        self.store.begin_job(&lease, job, self.now()).await?;
         Ok(lease)
     }
 

@@ -29,7 +29,7 @@ pub async fn lock_month(installation: &Installation, run: &Run, month: Day) -> a
     if installation.now() < ends {
         return Err(PeriodError::NotEnded { month: name(month), ends }.into());
     }
-    let lease = installation.begin(run).await?;
+    let lease = installation.begin(run, "periods lock").await?;
     let done = lock_leased(installation, run, &lease, month).await;
     installation.end(&lease, done).await
 }
@@ -47,7 +47,7 @@ async fn lock_leased(installation: &Installation, run: &Run, lease: &Lease, mont
 /// # Errors
 /// When the lease can't be had, or the store fails; then it is still locked.
 pub async fn unlock_month(installation: &Installation, run: &Run, month: Day) -> anyhow::Result<Option<RowsWritten>> {
-    let lease = installation.begin(run).await?;
+    let lease = installation.begin(run, "periods unlock").await?;
     let done = unlock_leased(installation, &lease, month).await;
     installation.end(&lease, done).await
 }

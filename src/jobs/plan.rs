@@ -47,8 +47,10 @@ impl BackfillPlan {
             hasher.update(&row.period.0.to_le_bytes());
             for side in [&row.before, &row.after] {
                 hasher.update(&[u8::from(side.is_some())]);
-                for DraftRow { numbers, event_count, input_digest, clamped, .. } in side.iter() {
-                    numbers.0.iter().for_each(|number| _ = hasher.update(&number.to_le_bytes()));
+                if let Some(DraftRow { numbers, event_count, input_digest, clamped, .. }) = side {
+                    for number in numbers.0 {
+                        hasher.update(&number.to_le_bytes());
+                    }
                     hasher.update(&event_count.to_le_bytes()).update(&input_digest.0.to_le_bytes());
                     hasher.update(&[u8::from(*clamped)]);
                 }
@@ -134,8 +136,8 @@ impl Planning<'_> {
             let fold = move || -> Result<Vec<(Day, PartitionFacts)>, EventLogError> {
                 these.par_iter().map(|task| Ok((task.day, of_range.fold(task, &range)?))).collect()
             };
-            let folded = installation.on_threads(fold).await??;
-            let mut changes = self.merging.changes(folded, &Arc::new(Arrivals::new())).await?;
+            let recomputed = installation.on_threads(fold).await??;
+            let mut changes = self.merging.changes(recomputed, &Arc::new(Arrivals::new())).await?;
             while let Some(commit) = self.merging.merge_next(&mut changes, true).await? {
                 self.run.check()?;
                 self.compare(&commit.rows).await?;

@@ -41,7 +41,7 @@ pub struct RollupReport {
 /// When the lease can't be had, the store fails, or the run was interrupted; and, after all other days are rolled up, when
 /// the segments of a day can't be read.
 pub async fn rollup(installation: &Installation, run: &Run) -> anyhow::Result<RollupReport> {
-    let lease = installation.begin(run).await?;
+    let lease = installation.begin(run, "rollup").await?;
     let done = rollup_leased(installation, run, &lease).await;
     installation.end(&lease, done).await
 }

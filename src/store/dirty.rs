@@ -114,7 +114,9 @@ impl Store {
             match service {
                 None => arrived.all = has_arrived,
                 Some(service) => {
-                    services.iter_mut().for_each(|services| services.push(service));
+                    if let Some(services) = services {
+                        services.push(service);
+                    }
                     arrived.services.extend(has_arrived.then_some(service));
                 }
             }

@@ -140,7 +140,9 @@ async fn forget(transaction: &mut Transaction, rows: &mut [HeldBack<'_>]) -> Res
     let first = first.map_or_else(|| month.clone(), |first| first.to_string());
     forget.bind(month).bind(guid).bind(first).execute().await?;
     let before = reason(strongest)?;
-    rows.iter_mut().for_each(|row| row.reason = row.reason.max(before));
+    for row in rows {
+        row.reason = row.reason.max(before);
+    }
     Ok(())
 }
 
@@ -185,7 +187,7 @@ impl Store {
         let unclosed = self.db.writer.sql(UNCLOSED.as_str()).bind(month.to_string());
         let row = unclosed.bind(month.next_month().previous().to_string()).bind(now).one().await?;
         let closes_at: Option<Instant> = row.get("closes_at")?;
-        Ok(row.get("rows").map(|rows: i64| closes_at.map(|at| (rows, at)))?)
+        row.get("rows").map(|rows| closes_at.map(|at| (rows, at)))
     }
 
     /// Locks a month, and tells whether it was not locked before.

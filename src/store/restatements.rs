@@ -47,7 +47,7 @@ macro_rules! versions {
                  h.feature_usage_secure_messaging_plus, h.feature_usage_data_leak_prevention,
                  h.feature_usage_secure_large_files, h.feature_usage_secure_forms, h.total_message_count,
                  h.total_attachment_count, h.attachment_storage_usage, h.revision, h.state, h.since, h.replaced_at,
-                 h.reason, h.run, (SELECT job FROM job_runs WHERE id = h.run) AS job
+                 h.reason, h.run, (SELECT job FROM job_runs WHERE id = h.run) AS job, h.until
              FROM usage_history h WHERE ",
             changed!($of_services),
             " UNION ALL
@@ -55,12 +55,12 @@ macro_rules! versions {
                  u.disabled_user_count, u.unregistered_user_count, u.feature_usage_secure_messaging_gateway,
                  u.feature_usage_secure_messaging_plus, u.feature_usage_data_leak_prevention,
                  u.feature_usage_secure_large_files, u.feature_usage_secure_forms, u.total_message_count,
-                 u.total_attachment_count, u.attachment_storage_usage, u.revision, u.state, u.since, NULL, NULL, NULL, NULL
+                 u.total_attachment_count, u.attachment_storage_usage, u.revision, u.state, u.since, NULL, NULL, NULL, NULL, NULL
              FROM (SELECT DISTINCT h.service_guid, h.period_type, h.period FROM usage_history h WHERE ",
             changed!($of_services),
             ") c CROSS JOIN service_usage u
              WHERE u.period_type = c.period_type AND u.period = c.period AND u.service_guid = c.service_guid
-             ORDER BY service_guid, period_type, period, since"
+             ORDER BY service_guid, period_type, period, since, until"
         )
     };
 }
