@@ -33,7 +33,7 @@ pub async fn backfill(
     services: &[Uuid],
 ) -> anyhow::Result<RollupReport> {
     let lease = installation.begin(run, "backfill").await?;
-    let done = backfill_leased(installation, run, &lease, from, to, services).await;
+    let done = Box::pin(backfill_leased(installation, run, &lease, from, to, services)).await;
     installation.end(&lease, done).await
 }
 

@@ -42,7 +42,7 @@ pub enum Wanted {
 /// When the lease can't be had, writing fails, or the run was interrupted. Inputs that can't be read are in the report.
 pub async fn ingest(installation: &Installation, run: &Run, wanted: Wanted) -> anyhow::Result<IngestReport> {
     let lease = installation.begin(run, "ingest").await?;
-    let done = ingest_leased(installation, run, &lease, wanted).await;
+    let done = Box::pin(ingest_leased(installation, run, &lease, wanted)).await;
     installation.end(&lease, done).await
 }
 

@@ -30,7 +30,7 @@ pub async fn lock_month(installation: &Installation, run: &Run, month: Day) -> a
         return Err(PeriodError::NotEnded { month: name(month), ends }.into());
     }
     let lease = installation.begin(run, "periods lock").await?;
-    let done = lock_leased(installation, run, &lease, month).await;
+    let done = Box::pin(lock_leased(installation, run, &lease, month)).await;
     installation.end(&lease, done).await
 }
 

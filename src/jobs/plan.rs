@@ -148,13 +148,21 @@ impl Planning<'_> {
 
     /// The services whose facts stay as they are.
     async fn draw_rest(&mut self, redraw: &Redraw) -> anyhow::Result<()> {
-        let mut due = Vec::new();
-        for (service, mut stored) in self.merging.installation.store.known_services().await? {
-            if !self.done.contains(&service) {
-                redraw.apply(service, &mut stored);
-                due.extend(ServiceToDraw::of(service, &stored, self.merging.today));
-            }
+        let (store, today) = (&self.merging.installation.store, self.merging.today);
+        let mut due: BTreeMap<Uuid, ServiceToDraw> = BTreeMap::new();
+        for service in store.services_to_draw(today).await? {
+            due.insert(service.service, service);
         }
+        let meant = match redraw.services.as_slice() {
+            [] => store.known_services().await?,
+            services => store.stored_services(services).await?.into_iter().collect(),
+        };
+        for (service, mut stored) in meant {
+            redraw.apply(service, &mut stored);
+            due.extend(ServiceToDraw::of(service, &stored, today).map(|drawn| (service, drawn)));
+        }
+        let is_left = |service: &ServiceToDraw| !self.done.contains(&service.service);
+        let due: Vec<ServiceToDraw> = due.into_values().filter(is_left).collect();
         let mut rest = due.as_slice();
         while !rest.is_empty() {
             self.run.check()?;

@@ -30,7 +30,7 @@ pub struct ReplayReport {
 /// When the lease can't be had, or writing fails; what was committed before stays.
 pub async fn replay(installation: &Installation, run: &Run, reason: Option<Reason>) -> anyhow::Result<ReplayReport> {
     let lease = installation.begin(run, "dead-letters replay").await?;
-    let done = replay_leased(installation, run, &lease, reason).await;
+    let done = Box::pin(replay_leased(installation, run, &lease, reason)).await;
     installation.end(&lease, done).await
 }
 

@@ -42,7 +42,7 @@ pub struct RollupReport {
 /// the segments of a day can't be read.
 pub async fn rollup(installation: &Installation, run: &Run) -> anyhow::Result<RollupReport> {
     let lease = installation.begin(run, "rollup").await?;
-    let done = rollup_leased(installation, run, &lease).await;
+    let done = Box::pin(rollup_leased(installation, run, &lease)).await;
     installation.end(&lease, done).await
 }
 

@@ -165,3 +165,20 @@ pub struct UsageRow {
     /// When an open or settling row becomes closed.
     pub closes_at: Instant,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_and_states_are_known_by_their_names() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_name(reason.name()), Some(reason));
+            assert_eq!(Reason::from_strength(reason.strength()), Some(reason));
+        }
+        assert!(Reason::ALL.is_sorted_by_key(|reason| reason.strength()));
+        for state in RowState::ALL {
+            assert_eq!(RowState::from_name(state.name()), Some(state));
+        }
+    }
+}

@@ -152,3 +152,17 @@ async fn insert(transaction: &mut Transaction, marks: &[(Day, Option<Uuid>)], by
         })
         .await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_arrives_is_for_the_services_that_are_named_or_for_all() {
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let some = Arrived { all: false, services: vec![one] };
+        assert_eq!((some.is_for(one), some.is_for(other)), (true, false));
+        let all = Arrived { all: true, ..some };
+        assert!(all.is_for(one) && all.is_for(other));
+    }
+}

@@ -91,3 +91,27 @@ impl Store {
         Ok(services)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollup::ServiceTotals;
+
+    #[test]
+    fn rows_are_drawn_anew_from_the_day_named_or_from_where_they_wait_already() {
+        let from = |services: &[Uuid], first_day: Option<i32>, dirty_from: Option<i32>| {
+            let totals = ServiceTotals { first_day: first_day.map(Day), ..ServiceTotals::default() };
+            let mut stored = StoredService { totals, dirty_from: dirty_from.map(Day), ..StoredService::default() };
+            Redraw { from: Day(10), services: services.to_vec() }.apply(Uuid::nil(), &mut stored);
+            stored.dirty_from.map(|day| day.0)
+        };
+        assert_eq!(from(&[], Some(5), None), Some(10));
+        assert_eq!(from(&[], Some(15), Some(20)), Some(15));
+        assert_eq!(from(&[], Some(5), Some(20)), Some(10));
+        assert_eq!(from(&[], Some(5), Some(7)), Some(7));
+        assert_eq!(from(&[], Some(5), Some(3)), Some(5));
+        assert_eq!(from(&[], None, Some(3)), Some(3), "it has no row");
+        assert_eq!(from(&[Uuid::nil()], Some(5), None), Some(10));
+        assert_eq!(from(&[Uuid::max()], Some(5), None), None);
+    }
+}

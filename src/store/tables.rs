@@ -34,8 +34,10 @@ impl Table {
 
 /// Who writes is no data: the copy's own numbers go on from both stores'.
 pub(super) const LEASE: &str = "lease";
-/// The settings of a store without data decide nothing yet.
-pub(super) const SETTINGS: &str = "settings";
+const SETTINGS: &str = "settings";
+const JOB_RUNS: &str = "job_runs";
+/// The settings of a store without data, and what jobs have run on it.
+pub(super) const DECIDES_NOTHING: [&str; 2] = [SETTINGS, JOB_RUNS];
 
 /// In an order in which each row comes after those that it refers to.
 pub(super) static TABLES: LazyLock<Vec<Table>> =
@@ -203,6 +205,6 @@ fn history() -> Vec<Table> {
         Table::new("row_commits", "at", &[("at", Integer), ("number", Integer)]),
         Table::new("period_locks", "month, locked_commit", &locks),
         Table::new("usage_pending", "month, service_guid, period_type, period", &pending),
-        Table::new("job_runs", "id", &runs),
+        Table::new(JOB_RUNS, "id", &runs),
     ]
 }
