@@ -31,7 +31,7 @@ const FIRST: Day = Day(20_500);
 const NOW: Instant = Instant::from_seconds(20_520 * 86_400);
 const COLUMNS: usize = 24;
 /// What the store's own connection has, so that nothing but the statements differs.
-const SQLITE_CACHE: &str = "-16384";
+const SQLITE_CACHE: &str = "-32768";
 
 /// The rows of all services, with as many messages as told.
 fn commit(messages: i64) -> RollupCommit {
@@ -222,6 +222,7 @@ async fn equal_in_sqlite(path: &std::path::Path) -> sqlx::Result<SqliteConnectio
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .pragma("cache_size", SQLITE_CACHE)
+        .pragma("temp_store", "MEMORY")
         .pragma("wal_autocheckpoint", "2000");
     let mut on = SqliteConnection::connect_with(&options).await?;
     let schema = "SELECT sql FROM sqlite_schema WHERE tbl_name = 'service_usage' AND sql IS NOT NULL ORDER BY rootpage";

@@ -64,9 +64,9 @@ impl Principal {
     }
 }
 
-impl From<ApiKey> for Principal {
-    fn from(key: ApiKey) -> Self {
-        Self { role: key.role, scope: key.scope, key: Some(key.id) }
+impl From<&ApiKey> for Principal {
+    fn from(key: &ApiKey) -> Self {
+        Self { role: key.role, scope: key.scope, key: Some(key.id.clone()) }
     }
 }
 
@@ -79,8 +79,9 @@ pub(super) async fn principal(api: &Api, headers: &HeaderMap) -> Result<Principa
         return Ok(Principal { role: Role::SuperUser, scope: None, key: None });
     }
     let text = key_in(headers).ok_or(ApiError::NoKey)?;
-    let found = api.opened()?.store.key_by_hash(&hash(&text)).await?;
-    found.filter(|key| key.is_valid(api.clock.now())).map(Principal::from).ok_or(ApiError::BadKey)
+    let found = api.opened()?.store.key_by_hash(hash(&text)).await?;
+    let valid = found.as_deref().filter(|key| key.is_valid(api.clock.now()));
+    valid.map(Principal::from).ok_or(ApiError::BadKey)
 }
 
 /// The key in the first place that has one.

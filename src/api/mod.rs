@@ -9,7 +9,10 @@ mod routes;
 mod server;
 mod wire;
 
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::Instant as Timer;
 
 use axum::Router;
@@ -17,6 +20,7 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, header};
 use axum::response::Response;
+use futures_util::FutureExt as _;
 use tracing::{Instrument as _, Span, field};
 use uuid::Uuid;
 
@@ -98,11 +102,9 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     let span =
         tracing::info_span!("request", request_id, method = %head.method, operation = field::Empty, key = field::Empty);
 
-    // In a task of its own, so that a client that hangs up cancels no statement half-way, and a panic is an answer too.
-    let performed = tokio::spawn(perform(api, head).instrument(span.clone())).await;
-    let mut response = performed
-        .unwrap_or_else(|panic| Err(ApiError::Internal(panic.into())))
-        .unwrap_or_else(|error| span.in_scope(|| error.into_response(hide_forbidden, &request_id)));
+    let performed = whole(perform(api, head).instrument(span.clone())).await;
+    let mut response =
+        performed.unwrap_or_else(|error| span.in_scope(|| error.into_response(hide_forbidden, &request_id)));
 
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("Accept"));
@@ -117,6 +119,24 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(parent: &span, status = response.status().as_u16(), elapsed_ms, "answered a request");
     response
+}
+
+/// Performs a request in a task of its own, so that a client that hangs up cancels no statement half-way; what waits for
+/// nothing needs no task. A panic is an answer, too.
+async fn whole(
+    perform: impl Future<Output = Result<Response, ApiError>> + Send + 'static,
+) -> Result<Response, ApiError> {
+    let mut performing = Box::pin(AssertUnwindSafe(perform).catch_unwind());
+    let performed = match poll_fn(|context| Poll::Ready(performing.as_mut().poll(context))).await {
+        Poll::Ready(performed) => performed,
+        Poll::Pending => {
+            tokio::spawn(performing).await.unwrap_or_else(|cancelled| Err(Box::new(cancelled.to_string())))
+        }
+    };
+    performed.unwrap_or_else(|panic| {
+        let told = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(ApiError::Internal(told.unwrap_or("a panic").into()))
+    })
 }
 
 /// Credentials come first: without them not even the routes are told.

@@ -120,7 +120,7 @@ async fn told(installation: &Installation, report: &IngestReport, seconds: f64) 
         }
         let shown = |column: &str| number(row, column).to_string();
         rows.add_row([
-            entry.name.unwrap_or_default(),
+            entry.name.clone().unwrap_or_default(),
             row.service.simple().to_string(),
             shown("pro_user_count"),
             shown("guest_user_count"),

@@ -1,6 +1,7 @@
 //! The service directory: the patches that count, and the entries that they make.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -17,9 +18,13 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn service(&self, service: Uuid) -> Result<Option<Service>> {
-        let entry_of = "SELECT service_guid, document FROM service_entries WHERE service_guid = $1";
-        self.db.readers.sql(entry_of).bind(service).optional().await?.as_ref().map(entry).transpose()
+    pub async fn service(&self, service: Uuid) -> Result<Option<Arc<Service>>> {
+        let read = async || {
+            let entry_of = "SELECT service_guid, document FROM service_entries WHERE service_guid = $1";
+            let found = self.db.readers.sql(entry_of).bind(service).optional().await?;
+            found.as_ref().map(entry).transpose().map(|entry| entry.map(Arc::new))
+        };
+        self.recent.services.answer(&self.db, service, read).await
     }
 
     /// All directory entries, by creation, then GUID.

@@ -1,6 +1,7 @@
 //! API keys: who may ask for what. The key itself is never stored, only its hash.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -110,9 +111,13 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn key_by_hash(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>> {
-        let with_hash = self.db.readers.sql("SELECT * FROM api_keys WHERE key_hash = $1");
-        with_hash.bind(hash.as_slice()).optional().await?.as_ref().map(key).transpose()
+    pub async fn key_by_hash(&self, hash: [u8; 32]) -> Result<Option<Arc<ApiKey>>> {
+        let read = async || {
+            let with_hash = self.db.readers.sql("SELECT * FROM api_keys WHERE key_hash = $1");
+            let found = with_hash.bind(hash.as_slice()).optional().await?;
+            found.as_ref().map(key).transpose().map(|key| key.map(Arc::new))
+        };
+        self.recent.keys.answer(&self.db, hash, read).await
     }
 
     /// Makes a key worthless from now on; false where there is no such key, or it was revoked before.

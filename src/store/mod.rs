@@ -16,6 +16,7 @@ mod keys;
 mod lease;
 mod locks;
 mod log;
+mod recent;
 mod restatements;
 mod rollup;
 mod rows;
@@ -25,9 +26,11 @@ mod tables;
 mod usage;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use sqlx::migrate::MigrateError;
 use thiserror::Error;
+use uuid::Uuid;
 
 pub use copy::{Copied, CopiedTable, CopyError};
 pub use db::{Server, StoreUrl, UrlError, without_password};
@@ -46,7 +49,9 @@ pub use rows::{RowFate, RowsWritten, ServiceRows};
 pub use status::{Ledger, Status};
 pub use usage::RowFilter;
 
+use crate::model::{Day, PeriodType, Service, UsageRow};
 use db::Pools;
+use recent::Recent;
 
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -94,16 +99,32 @@ type Result<T, E = StoreError> = std::result::Result<T, E>;
 #[derive(Clone, Debug)]
 pub struct Store {
     db: Pools,
+    recent: Arc<RecentAnswers>,
+}
+
+/// What the API asks for again and again.
+#[derive(Debug)]
+struct RecentAnswers {
+    keys: Recent<[u8; 32], Option<Arc<ApiKey>>>,
+    services: Recent<Uuid, Option<Arc<Service>>>,
+    rows: Recent<(Uuid, PeriodType, Day), Option<UsageRow>>,
 }
 
 impl Store {
+    fn of(db: Pools) -> Self {
+        // Some megabytes each, where they are full.
+        let recent =
+            RecentAnswers { keys: Recent::new(4_096), services: Recent::new(4_096), rows: Recent::new(16_384) };
+        Self { db, recent: Arc::new(recent) }
+    }
+
     /// Opens the database, and brings its schema up to date. One of SQLite is created where it is missing.
     ///
     /// # Errors
     /// When the database can't be opened, or a migration fails.
     pub async fn open(url: &StoreUrl) -> Result<Self> {
         let failed = |source| StoreError::Open { database: url.to_string(), source };
-        let store = Self { db: db::open(url).await.map_err(failed)? };
+        let store = Self::of(db::open(url).await.map_err(failed)?);
         store.db.writer.migrate().await?;
         Ok(store)
     }
@@ -115,7 +136,7 @@ impl Store {
     pub async fn open_to_read(url: &StoreUrl) -> Result<Self> {
         url.must_exist()?;
         let failed = |source| StoreError::Open { database: url.to_string(), source };
-        let store = Self { db: db::open_to_read(url).await.map_err(failed)? };
+        let store = Self::of(db::open_to_read(url).await.map_err(failed)?);
         let (found, needed) = (store.schema().await?, store.db.readers.schema());
         if found == needed {
             return Ok(store);

@@ -23,12 +23,15 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn usage_row(&self, service: Uuid, period_type: PeriodType, period: Day) -> Result<Option<UsageRow>> {
-        let row = self.db.readers.sql(
-            "SELECT *, EXISTS (SELECT 1 FROM period_locks WHERE month = $4 AND unlocked_commit IS NULL) AS is_locked
-             FROM service_usage WHERE service_guid = $1 AND period_type = $2 AND period = $3",
-        );
-        let row = row.bind(Shown::from(service)).bind(period_type.name()).bind(period.to_string());
-        row.bind(period.month().to_string()).optional().await?.as_ref().map(lockable_row).transpose()
+        let read = async || {
+            let row = self.db.readers.sql(
+                "SELECT *, EXISTS (SELECT 1 FROM period_locks WHERE month = $4 AND unlocked_commit IS NULL) AS is_locked
+                 FROM service_usage WHERE service_guid = $1 AND period_type = $2 AND period = $3",
+            );
+            let row = row.bind(Shown::from(service)).bind(period_type.name()).bind(period.to_string());
+            row.bind(period.month().to_string()).optional().await?.as_ref().map(lockable_row).transpose()
+        };
+        self.recent.rows.answer(&self.db, (service, period_type, period), read).await
     }
 
     /// One row as it stood after a commit ([`Store::commit_as_of`]). None where there was none, and where it was not closed

@@ -3,6 +3,8 @@
 pub mod export;
 pub mod restatements;
 
+use std::sync::Arc;
+
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -22,7 +24,7 @@ pub struct Reports {
 /// A service and its row for one period.
 #[derive(Clone, Debug)]
 pub struct ServiceUsage {
-    pub service: Service,
+    pub service: Arc<Service>,
     pub period_type: PeriodType,
     /// The first day of the period that was used.
     pub period: Day,

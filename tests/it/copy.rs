@@ -176,7 +176,7 @@ async fn a_store_goes_to_postgres_and_back_and_nothing_is_lost() {
     // It goes on: with its keys, its inputs, what waits, and the next number for a dead letter.
     let store = open(&postgres, &dir).await;
     let hash = |key: &Value| *blake3::hash(key["key"].as_str().unwrap().as_bytes()).as_bytes();
-    let is_valid = async |key| store.key_by_hash(&hash(key)).await.unwrap().unwrap().is_valid(Instant::from_nanos(0));
+    let is_valid = async |key| store.key_by_hash(hash(key)).await.unwrap().unwrap().is_valid(Instant::from_nanos(0));
     assert_eq!((is_valid(&valid).await, is_valid(&revoked).await), (true, false));
     store.close().await;
     copy_dir(&dir.join("data"), &dir.join("beside"));

@@ -126,7 +126,7 @@ async fn no_statement_goes_through_a_table_that_grows() {
         jobs::unlock_month(&engine.installation, &run(), month).await.unwrap();
         jobs::plan_backfill(&engine.installation, &run(), day, day, &services[..1]).await.unwrap();
         store.service(services[0]).await.unwrap();
-        store.key_by_hash(&[0; 32]).await.unwrap();
+        store.key_by_hash([0; 32]).await.unwrap();
         store.revoke_key("7", engine.installation.now()).await.unwrap();
         store.dead_letters(None, 39_000, 100).await.unwrap();
         store.last_reading("file-2000", InputKind::File, "").await.unwrap();

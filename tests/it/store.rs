@@ -6,7 +6,7 @@ use usage_rollup::event_log::{Segment, SegmentEnd, SegmentPartition};
 use usage_rollup::jobs;
 use usage_rollup::model::{Day, Instant, Numbers, PeriodType, RowState};
 use usage_rollup::rollup::VoidMark;
-use usage_rollup::store::{Ledger, LogCommit};
+use usage_rollup::store::{Ledger, LogCommit, NewApiKey, Role, Store};
 use usage_rollup::usage::export::ExportFormat;
 use uuid::Uuid;
 
@@ -15,6 +15,7 @@ use super::support::{Engine, run};
 
 on_each_store!(
     async any_character_is_kept,
+    what_is_read_is_as_new_as_the_last_commit,
     views_have_the_names_of_the_specification,
     a_void_recomputes_its_service_alone_and_the_ledger_adds_up,
     rows_begin_where_the_first_event_is_left,
@@ -201,6 +202,51 @@ async fn both_stores_export_the_same_bytes() {
 }
 
 /// The characters that JSON can spell and text in a database can't always hold.
+/// Answers are kept while the database stays as it is; here another connection, as another process has it, changes it.
+async fn what_is_read_is_as_new_as_the_last_commit(on: On) {
+    let engine = Engine::new(on, "2026-03-03T12:00:00Z", &[]).await;
+    let url = &engine.installation.config.store.url;
+    let key = |number: u8| NewApiKey {
+        id: number.to_string(),
+        name: String::new(),
+        role: Role::SuperUser,
+        scope: None,
+        key_hash: [number; 32],
+        expires_at: None,
+    };
+    let now = engine.installation.now();
+    let mut reader = Store::open_to_read(url).await.unwrap();
+    for number in 0..20 {
+        let id = number.to_string();
+        let count = i64::from(number);
+        let (entry, row) = (
+            reader.service(service(ONE)).await.unwrap(),
+            reader.usage_row(service(ONE), PeriodType::Daily, day("2026-03-02")).await.unwrap(),
+        );
+        assert_eq!(entry.is_some(), number > 0);
+        assert_eq!(row.map_or(0, |row| row.event_count), count);
+        assert_eq!(reader.key_by_hash([number; 32]).await.unwrap(), None);
+        let renamed = format!(
+            r#"{{"specversion":"1.0","id":"u{id}","source":"/s","type":"service.updated","subject":"{ONE}","time":"2026-03-02T00:00:{id:0>2}Z","data":{{"name":"{id}"}}}}"#
+        );
+        engine.ingest(&[lines(&[used(ONE, &id, "2026-03-02T01:00:00Z"), renamed])]).await;
+        engine.installation.store.create_key(&key(number), now).await.unwrap();
+        for again in 0..2 {
+            let entry = reader.service(service(ONE)).await.unwrap().unwrap();
+            assert_eq!(entry.name.as_deref(), Some(id.as_str()), "{again}");
+            let row = reader.usage_row(service(ONE), PeriodType::Daily, day("2026-03-02")).await.unwrap().unwrap();
+            assert_eq!(row.event_count, count + 1, "{again}");
+            assert!(reader.key_by_hash([number; 32]).await.unwrap().unwrap().is_valid(now));
+        }
+        engine.installation.store.revoke_key(&id, now).await.unwrap();
+        assert!(!reader.key_by_hash([number; 32]).await.unwrap().unwrap().is_valid(now));
+        if number % 5 == 0 {
+            reader.close().await;
+            reader = Store::open_to_read(url).await.unwrap();
+        }
+    }
+}
+
 async fn any_character_is_kept(on: On) {
     let engine = Engine::new(on, "2026-03-03T12:00:00Z", &[]).await;
     let odd = r#"{"specversion":"1.0","id":"\u0000\u2028","source":"/s","type":"feature.used","subject":"3f2b8c1e-7d54-4f0a-9a55-0d6f1f8f7a10","time":"2026-03-02T01:00:00Z","data":{"feature":"SecureForms"}}"#;
@@ -211,7 +257,7 @@ async fn any_character_is_kept(on: On) {
     assert_eq!((report.stored, report.rejected), (3, 1));
     assert_eq!(engine.ledger().await.voided, 1);
     let store = &engine.installation.store;
-    assert_eq!(store.service(service(ONE)).await.unwrap().and_then(|entry| entry.name).as_deref(), Some("a\0b"));
+    assert_eq!(store.service(service(ONE)).await.unwrap().unwrap().name.as_deref(), Some("a\0b"));
     let letters = store.dead_letters(None, 0, 9).await.unwrap();
     assert_eq!(letters[0].letter.content, bad.as_bytes());
     assert_eq!(

@@ -91,7 +91,7 @@ impl<'a> From<&'a usage::ServiceUsage> for ServiceUsage<'a> {
         let numbers = row.as_ref().map_or_else(Numbers::default, |row| row.numbers);
         let [total, pro, guest, disabled, unregistered, features @ .., messages, attachments, storage] = numbers.0;
         let [gateway, plus, leaks, files, forms] = features;
-        let Service { contact, company, .. } = service;
+        let Service { contact, company, .. } = &**service;
         let date = |text: &Option<String>| text.as_deref().and_then(value::directory_date);
         Self {
             service_guid: value::guid(service.service_guid),

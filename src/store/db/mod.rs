@@ -11,6 +11,8 @@ mod text;
 mod url;
 mod value;
 
+use std::sync::Arc;
+
 use sqlx::migrate::MigrateError;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 
@@ -18,10 +20,12 @@ pub(super) use cell::Kind;
 pub(super) use insert::{Insert, Values};
 pub(super) use lookup::{Column, Found, Lookup};
 pub(super) use query::{Query, Row};
+pub(super) use sqlite::Version;
 pub(super) use text::{ByDialect, Spelled};
 pub use url::{Server, StoreUrl, UrlError, without_password};
 pub(super) use value::{AnyText, Guids, Integers, Shown};
 
+use self::sqlite::WalIndex;
 use self::text::Text;
 
 /// Which of the two.
@@ -39,6 +43,15 @@ pub(super) struct Pools {
     pub readers: Pool,
     /// For answers that are as long as a table.
     pub exports: Pool,
+    /// Where SQLite tells who reads that somebody has committed.
+    wal_index: Option<Arc<WalIndex>>,
+}
+
+impl Pools {
+    /// What is another one after each commit, whoever made it; none where the database does not tell without being asked.
+    pub fn version(&self) -> Option<Version> {
+        self.wal_index.as_ref()?.version()
+    }
 }
 
 /// Connections of one kind.

@@ -72,7 +72,12 @@ pub(super) async fn open(server: &Server) -> sqlx::Result<Pools> {
     let writer = pool(1, WRITER_WAITS).connect_lazy_with(options(server, "10min"));
     let readers = pool(8, READER_WAITS).connect_lazy_with(options(server, "30s"));
     let exports = pool(2, WRITER_WAITS).connect_lazy_with(options(server, "0"));
-    Ok(Pools { writer: Pool::Postgres(writer), readers: Pool::Postgres(readers), exports: Pool::Postgres(exports) })
+    Ok(Pools {
+        writer: Pool::Postgres(writer),
+        readers: Pool::Postgres(readers),
+        exports: Pool::Postgres(exports),
+        wal_index: None,
+    })
 }
 
 /// A connection outside of any pool. Where nobody answers at all, the system would wait for minutes.

@@ -1,9 +1,12 @@
 //! What is SQLite's.
 
+use std::fs::File;
 use std::num::ParseIntError;
-use std::path::Path;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use sqlx::error::{BoxDynError, DatabaseError};
 use sqlx::migrate::Migrator;
@@ -40,12 +43,18 @@ pub(super) fn is_no_such_table(error: &dyn DatabaseError) -> bool {
 /// job reads it writes then, and this connection's cache has them.
 pub(super) async fn open(path: &Path) -> sqlx::Result<Pools> {
     let pool = |connections| SqlitePoolOptions::new().max_connections(connections);
-    // A statement that changes rows keeps copies of their pages while it runs, so that it can be undone: not in a file. Exports
-    // sort more than memory may hold, and readers do it in one.
-    let options_to_write = options(path).create_if_missing(true).pragma("temp_store", "MEMORY");
+    // A statement that changes rows keeps copies of their pages while it runs, so that it can be undone: in memory here, while
+    // readers, whose exports may sort more than that holds, use a file. What a commit touches beyond the cache is written twice.
+    let options_to_write =
+        options(path).create_if_missing(true).pragma("temp_store", "MEMORY").pragma("cache_size", "-32768");
     let writer = pool(1).connect_with(options_to_write).await?;
     let readers = Pool::Sqlite(pool(4).connect_lazy_with(options(path)));
-    Ok(Pools { writer: Pool::Sqlite(writer), exports: readers.clone(), readers })
+    Ok(Pools {
+        writer: Pool::Sqlite(writer),
+        exports: readers.clone(),
+        readers,
+        wal_index: WalIndex::of(path).map(Arc::new),
+    })
 }
 
 /// A file that is not there is not made, and the connections are made when they are wanted.
@@ -54,7 +63,53 @@ pub(super) fn open_to_read(path: &Path) -> Pools {
         Pool::Sqlite(SqlitePoolOptions::new().max_connections(connections).connect_lazy_with(options(path)))
     };
     let readers = pool(4);
-    Pools { writer: pool(1), exports: readers.clone(), readers }
+    Pools { writer: pool(1), exports: readers.clone(), readers, wal_index: WalIndex::of(path).map(Arc::new) }
+}
+
+/// The index of the write-ahead log, which each connection shares. SQLite changes its header as the last step of a commit,
+/// which makes the commit visible to readers ("WAL-mode File Format", 2.1).
+#[derive(Debug)]
+pub struct WalIndex {
+    path: PathBuf,
+    /// Opened when it is first asked for, and again where the file is another one.
+    file: Mutex<Option<File>>,
+}
+
+/// What is another one after each commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The file goes with the last connection, and a new one may begin as the old one did.
+    inode: u64,
+    created: SystemTime,
+    header: [u8; HEADER_BYTES],
+}
+
+const HEADER_BYTES: usize = 48;
+/// In the header: whether it holds anything yet.
+const IS_INITIALIZED: usize = 12;
+
+impl WalIndex {
+    /// SQLite makes it beside the file itself, not beside a link to it.
+    fn of(path: &Path) -> Option<Self> {
+        let mut name = path.canonicalize().ok()?.into_os_string();
+        name.push("-shm");
+        Some(Self { path: name.into(), file: Mutex::default() })
+    }
+
+    /// None where it can't be told, as in the middle of a change: the header is there twice.
+    pub(super) fn version(&self) -> Option<Version> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_there = |file: &File| file.metadata().ok().filter(|metadata| metadata.nlink() > 0);
+        let metadata = match file.as_ref().and_then(is_there) {
+            Some(metadata) => metadata,
+            None => is_there(file.insert(File::open(&self.path).ok()?))?,
+        };
+        let mut both = [0; 2 * HEADER_BYTES];
+        file.as_ref()?.read_exact_at(&mut both, 0).ok()?;
+        let (header, again) = both.split_first_chunk::<HEADER_BYTES>()?;
+        let is_whole = header == again && header[IS_INITIALIZED] == 1;
+        is_whole.then_some(Version { inode: metadata.ino(), created: metadata.created().ok()?, header: *header })
+    }
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -201,5 +256,50 @@ impl<'r> Decode<'r, Sqlite> for Instant {
     fn decode(value: SqliteValueRef<'r>) -> Result<Self, BoxDynError> {
         let text = <&str as Decode<Sqlite>>::decode(value)?;
         Self::parse_rfc3339(text).ok_or_else(|| format!("'{text}' is not an instant").into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::SqlitePool;
+
+    use super::*;
+
+    async fn connected(path: &Path) -> SqlitePool {
+        SqlitePoolOptions::new().max_connections(1).connect_with(options(path).create_if_missing(true)).await.unwrap()
+    }
+
+    /// Also where the index that is there was made anew, with the same contents as the one before.
+    #[tokio::test]
+    async fn each_commit_makes_a_version_of_its_own() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("usage.db");
+        drop(connected(&path).await);
+        let (index, mut seen) = (WalIndex::of(&path).unwrap(), Vec::new());
+        let mut look = || {
+            let version = index.version().unwrap();
+            assert!(!seen.contains(&version));
+            seen.push(version);
+            assert_eq!(index.version(), Some(version));
+            assert_eq!(WalIndex::of(&path).unwrap().version(), Some(version));
+        };
+        for round in 0..5 {
+            let pool = connected(&path).await;
+            sqlx::raw_sql("CREATE TABLE IF NOT EXISTS t (x); INSERT INTO t VALUES (1)").execute(&pool).await.unwrap();
+            look();
+            for commit in 0..5 {
+                sqlx::query("INSERT INTO t VALUES ($1 + $2)").bind(round).bind(commit).execute(&pool).await.unwrap();
+                look();
+            }
+            sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&pool).await.unwrap();
+            sqlx::raw_sql("INSERT INTO t VALUES (2)").execute(&pool).await.unwrap();
+            look();
+            pool.close().await;
+            assert_eq!(index.version(), None);
+            let pool = connected(&path).await;
+            sqlx::raw_sql("SELECT * FROM t").execute(&pool).await.unwrap();
+            look();
+            pool.close().await;
+        }
     }
 }
