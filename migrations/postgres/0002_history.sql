@@ -39,6 +39,8 @@ CREATE TABLE usage_history (
     run          bigint NOT NULL,
     PRIMARY KEY (service_guid, period_type, period, until)
 );
+-- What stood at an instant is what was replaced later.
+CREATE INDEX usage_history_until ON usage_history (until);
 
 CREATE TABLE usage_tombstones (
     service_guid uuid NOT NULL,
@@ -103,7 +105,7 @@ SELECT
     unregistered_user_count, feature_usage_secure_messaging_gateway, feature_usage_secure_messaging_plus,
     feature_usage_data_leak_prevention, feature_usage_secure_large_files, feature_usage_secure_forms,
     total_message_count, total_attachment_count, attachment_storage_usage, event_count, input_digest, clamped,
-    revision, state, computed_at, closes_at, since, CAST(NULL AS bigint) AS until
+    revision, state, computed_at, closes_at, since, 9223372036854775807 AS until
 FROM service_usage
 UNION ALL
 SELECT

@@ -111,14 +111,14 @@ CREATE TABLE usage_pending (
     PRIMARY KEY (month, service_guid, period_type, period)
 ) STRICT, WITHOUT ROWID;
 
--- What is served now, and what was served before.
+-- What is served now, until no commit that is known, and what was served before.
 CREATE VIEW usage_versions AS
 SELECT
     service_guid, period_type, period, total_user_count, pro_user_count, guest_user_count, disabled_user_count,
     unregistered_user_count, feature_usage_secure_messaging_gateway, feature_usage_secure_messaging_plus,
     feature_usage_data_leak_prevention, feature_usage_secure_large_files, feature_usage_secure_forms,
     total_message_count, total_attachment_count, attachment_storage_usage, event_count, input_digest, clamped,
-    revision, state, computed_at, closes_at, since, CAST(NULL AS bigint) AS until
+    revision, state, computed_at, closes_at, since, 9223372036854775807 AS until
 FROM service_usage
 UNION ALL
 SELECT

@@ -230,11 +230,14 @@ pub(super) async fn note_commit(transaction: &mut Transaction, number: i64, at: 
 }
 
 impl Store {
-    /// The last commit at or before an instant; 0 before the first one.
+    /// The last commit at or before an instant; 0 before the first one. Instants are shown to the second, so a whole second
+    /// means all of it: as of the instant that a restatement tells, it is there.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn commit_as_of(&self, instant: Instant) -> Result<i64> {
+        let second = Instant::from_seconds(instant.seconds());
+        let instant = if second == instant { Instant::from_nanos(second.plus_seconds(1).nanos() - 1) } else { instant };
         let last = self.db.readers.sql("SELECT number FROM row_commits WHERE at <= $1 ORDER BY at DESC LIMIT 1");
         last.bind(instant.nanos()).optional().await?.map_or(Ok(0), |row| row.get("number"))
     }

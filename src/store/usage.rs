@@ -50,7 +50,7 @@ impl Store {
             "SELECT *, EXISTS (SELECT 1 FROM period_locks WHERE month = $5 AND locked_commit <= $4
                  AND (unlocked_commit IS NULL OR unlocked_commit > $4)) AS is_locked
              FROM usage_versions WHERE service_guid = $1 AND period_type = $2 AND period = $3
-                 AND since <= $4 AND (until IS NULL OR until > $4)",
+                 AND since <= $4 AND until > $4",
         );
         let row = row.bind(Shown::from(service)).bind(period_type.name()).bind(period.to_string());
         row.bind(commit).bind(period.month().to_string()).optional().await?.as_ref().map(lockable_row).transpose()
@@ -126,11 +126,11 @@ static AS_OF: ByDialect = ByDialect {
              SELECT * FROM usage_versions
              WHERE period_type = $1 AND period BETWEEN coalesce($2, '') AND $3
                  AND ($4 OR service_guid IN (SELECT lower(hex(substr($5, at, 16))) FROM wanted))
-                 AND since <= $6 AND (until IS NULL OR until > $6)
+                 AND since <= $6 AND until > $6
              ORDER BY service_guid, period",
     postgres: "SELECT * FROM usage_versions
                WHERE period_type = $1 AND period BETWEEN coalesce($2, '') AND $3 AND ($4 OR service_guid = ANY ($5))
-                   AND since <= $6 AND (until IS NULL OR until > $6)
+                   AND since <= $6 AND until > $6
                ORDER BY service_guid, period",
 };
 

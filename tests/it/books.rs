@@ -321,6 +321,7 @@ async fn as_of_follows_the_order_of_commits(on: On) {
         ("2026-03-05T12:00:00Z", Some(3)),
         ("2026-03-06T12:00:00Z", Some(4)),
         ("2026-03-02T11:59:59Z", None),
+        ("2026-03-05T10:59:59.999Z", Some(1)),
     ] {
         let commit = store.commit_as_of(instant(at)).await.unwrap();
         let row =
