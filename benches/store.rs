@@ -7,7 +7,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use tokio::runtime::Runtime;
-use usage_rollup::model::{Day, IdentityHash, Instant, Numbers, PeriodType, RowState};
+use usage_rollup::clock::Clock;
+use usage_rollup::model::{Day, IdentityHash, Instant, Numbers, PeriodType, Reason, RowState};
 use usage_rollup::rollup::DraftRow;
 use usage_rollup::store::{Lease, RollupCommit, RowFate, ServiceRows, Store, StoreUrl};
 use uuid::Uuid;
@@ -28,7 +29,7 @@ const DAYS: i32 = 10;
 const ROWS: usize = 50_000;
 const FIRST: Day = Day(20_500);
 const NOW: Instant = Instant::from_seconds(20_520 * 86_400);
-const COLUMNS: usize = 23;
+const COLUMNS: usize = 24;
 /// What the store's own connection has, so that nothing but the statements differs.
 const SQLITE_CACHE: &str = "-32768";
 
@@ -50,6 +51,8 @@ fn commit(messages: i64) -> RollupCommit {
     };
     let of_service = |service| ServiceRows {
         service: Uuid::from_u128(service << 64 | service),
+        stored: None,
+        reason: Reason::Late,
         gone: Vec::new(),
         rows: FIRST.through(Day(FIRST.0 + DAYS - 1)).map(row).collect(),
     };
@@ -128,7 +131,7 @@ async fn insert_sqlite(on: &mut SqliteConnection, rows: &[Plain], statement: &st
             }
             let digest = row.draft.input_digest.0.to_be_bytes().to_vec();
             query = query.bind(row.draft.event_count).bind(digest).bind(row.draft.clamped).bind(1_i64).bind("closed");
-            query = query.bind(&computed_at).bind(row.closes_at.to_rfc3339_seconds());
+            query = query.bind(&computed_at).bind(row.closes_at.to_rfc3339_seconds()).bind(1_i64);
         }
         query.execute(&mut *transaction).await?;
     }
@@ -154,6 +157,7 @@ async fn insert_postgres(on: &mut PgConnection, rows: &[Plain]) -> sqlx::Result<
         .bind(vec!["closed"; all])
         .bind(vec![NOW.to_utc(); all])
         .bind(rows.iter().map(|row| row.closes_at.to_utc()).collect::<Vec<_>>())
+        .bind(vec![1_i64; all])
         .execute(on)
         .await
         .map(|_| ())
@@ -190,15 +194,17 @@ impl Bench {
 
     fn empty(&mut self) {
         let statement = match self.bare {
-            Bare::Sqlite(_) => "DELETE FROM service_usage; DELETE FROM state_changes; DELETE FROM bare",
-            Bare::Postgres(_) => "TRUNCATE service_usage, state_changes, bare; CHECKPOINT",
+            Bare::Sqlite(_) => {
+                "DELETE FROM service_usage; DELETE FROM usage_history; DELETE FROM state_changes; DELETE FROM bare"
+            }
+            Bare::Postgres(_) => "TRUNCATE service_usage, usage_history, state_changes, bare; CHECKPOINT",
         };
         self.runtime.block_on(self.bare.run(statement));
     }
 
     fn write(&self, commit: &RollupCommit) -> (Duration, u64) {
         let started = Timer::now();
-        let written = self.store.commit_rollup(&self.lease, commit, Day::utc_of(NOW), NOW);
+        let written = self.store.commit_rollup(&self.lease, commit, Day::utc_of(NOW), Clock::Fixed(NOW));
         let written = self.runtime.block_on(written).expect("the store takes it");
         (started.elapsed(), written)
     }

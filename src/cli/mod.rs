@@ -11,7 +11,9 @@ mod ingest;
 mod keys;
 mod man;
 mod output;
+mod periods;
 mod progress;
+mod restatements;
 mod rollup;
 mod run;
 mod serve;
@@ -76,6 +78,8 @@ enum Command {
     Rollup(rollup::Args),
     Backfill(backfill::Args),
     Export(export::Args),
+    Restatements(restatements::Args),
+    Periods(periods::Args),
     Services(services::Args),
     Keys(keys::Args),
     DeadLetters(dead_letters::Args),
@@ -130,6 +134,8 @@ impl Cli {
                 Command::Rollup(args) => args.run(&options).await,
                 Command::Backfill(args) => args.run(&options).await,
                 Command::Export(args) => args.run(&options).await,
+                Command::Restatements(args) => args.run(&options).await,
+                Command::Periods(args) => Box::pin(args.run(&options)).await,
                 Command::Services(args) => args.run(&options).await,
                 Command::Keys(args) => args.run(&options).await,
                 Command::DeadLetters(args) => args.run(&options).await,

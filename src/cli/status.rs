@@ -100,6 +100,13 @@ fn text(installation: &Reading, status: &Status, problems: &[String]) -> String 
         "daily rows show a number that is not the exact sum: storage below zero, or beyond 2^63 - 1",
     );
     warn(
+        status.pending_rows,
+        &format!(
+            "rows of {} services in locked months wait for these to be unlocked (usage-rollup periods list)",
+            count(status.pending_services)
+        ),
+    );
+    warn(
         status.services_without_entry,
         "services have events but no directory entry: the API answers 404 (usage-rollup services import)",
     );

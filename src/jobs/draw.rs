@@ -1,7 +1,6 @@
 //! Drawing a service's rows: what they must be. The store holds that against what they are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
@@ -27,6 +26,13 @@ impl DrawRules {
         }
         Self { today, now, settle_after: i64::try_from(settle_after.as_secs()).unwrap_or(i64::MAX), ends }
     }
+
+    /// What a row begins with that lies within these days.
+    pub fn fate(&self, draft: &DraftRow, is_new: bool) -> RowFate {
+        let end = self.ends.get(&(draft.period_type, draft.period)).copied().unwrap_or(self.now);
+        let closes_at = end.max(self.now).plus_seconds(self.settle_after);
+        RowFate { is_new, state: unsettled(end, closes_at, self.now), end, closes_at }
+    }
 }
 
 /// `months` holds the service's facts at least from the month on that it is drawn from.
@@ -39,8 +45,14 @@ pub(super) fn draw(service: &ServiceToDraw, months: &BTreeMap<Day, MonthFacts>, 
     };
     // The days and the months that have rows.
     let stored = service.stored.map(|(from, through)| [from..=through, from.month()..=through.month()]);
-    let rows = drafts.into_iter().map(|draft| (draft, fate(&draft, stored.as_ref(), rules))).collect();
-    ServiceRows { service: service.service, gone: gone(service), rows }
+    let is_new = |draft: &DraftRow| {
+        stored.as_ref().is_none_or(|[days, months]| {
+            let periods = if draft.period_type == PeriodType::Daily { days } else { months };
+            !periods.contains(&draft.period)
+        })
+    };
+    let rows = drafts.into_iter().map(|draft| (draft, rules.fate(&draft, is_new(&draft)))).collect();
+    ServiceRows { service: service.service, stored: service.stored, reason: service.reason, gone: gone(service), rows }
 }
 
 /// The stored rows that lie before a service's first day: all, where nothing counts any more.
@@ -56,16 +68,6 @@ fn gone(service: &ServiceToDraw) -> Vec<(PeriodType, Day)> {
 
 fn periods_of(day: Day) -> [(PeriodType, Day); 2] {
     [PeriodType::Daily, PeriodType::Monthly].map(|period_type| (period_type, period_type.period_of(day)))
-}
-
-fn fate(draft: &DraftRow, stored: Option<&[RangeInclusive<Day>; 2]>, rules: &DrawRules) -> RowFate {
-    let is_new = stored.is_none_or(|[days, months]| {
-        let periods = if draft.period_type == PeriodType::Daily { days } else { months };
-        !periods.contains(&draft.period)
-    });
-    let end = rules.ends.get(&(draft.period_type, draft.period)).copied().unwrap_or(rules.now);
-    let closes_at = end.max(rules.now).plus_seconds(rules.settle_after);
-    RowFate { is_new, state: unsettled(end, closes_at, rules.now), end, closes_at }
 }
 
 fn unsettled(end: Instant, closes_at: Instant, now: Instant) -> RowState {

@@ -41,7 +41,17 @@ pub enum Wanted {
 /// # Errors
 /// When the lease can't be had, writing fails, or the run was interrupted. Inputs that can't be read are in the report.
 pub async fn ingest(installation: &Installation, run: &Run, wanted: Wanted) -> anyhow::Result<IngestReport> {
-    let lease = installation.lease(run).await?;
+    let lease = installation.begin(run, "ingest").await?;
+    let done = Box::pin(ingest_leased(installation, run, &lease, wanted)).await;
+    installation.end(&lease, done).await
+}
+
+async fn ingest_leased(
+    installation: &Installation,
+    run: &Run,
+    lease: &Lease,
+    wanted: Wanted,
+) -> anyhow::Result<IngestReport> {
     let sources = match wanted {
         Wanted::Sources(sources) => sources,
         // Only whoever holds the lease may look: another writer would take the same files.
@@ -52,13 +62,13 @@ pub async fn ingest(installation: &Installation, run: &Run, wanted: Wanted) -> a
     let inputs: Vec<i64> = readings.iter().map(|reading| reading.input.id).collect();
     let is_unread = |reading: &Reading| reading.input.state == InputState::Reading;
     let unread: Vec<Reading> = readings.into_iter().filter(is_unread).collect();
-    let summary = read(installation, run, &lease, &unread).inspect_err(|_| {
+    let summary = read(installation, run, lease, &unread).inspect_err(|_| {
         installation.is_clean.store(false, Ordering::Relaxed);
     })?;
-    let rolled_up = rollup_leased(installation, run, &lease).await?;
+    let rolled_up = rollup_leased(installation, run, lease).await?;
     // A run without inputs has an empty ledger, not everybody's.
     let ledger = if inputs.is_empty() { Ledger::default() } else { installation.store.ledger(Some(&inputs)).await? };
-    installation.store.end_run(&lease, &inputs).await?;
+    installation.store.end_run(lease, &inputs).await?;
     Ok(IngestReport {
         files,
         lines: ledger.lines,

@@ -11,7 +11,9 @@ use super::Installation;
 use super::draw::{DrawRules, draw};
 use crate::model::{Day, Instant};
 use crate::rollup::{Changes, PartitionFacts, ServiceChange, UserHistory, UserKey};
-use crate::store::{EncodedMonths, RollupCommit, ServiceFacts, ServiceRows, ServiceToDraw, StoreError, StoredService};
+use crate::store::{
+    Arrived, EncodedMonths, Redraw, RollupCommit, ServiceFacts, ServiceRows, ServiceToDraw, StoreError, StoredService,
+};
 
 /// Services go into one commit until they have one row to be drawn for so many rows of the event log that are rolled up
 /// together: that bounds memory.
@@ -23,13 +25,19 @@ pub(super) struct Merging<'a> {
     pub installation: &'a Installation,
     pub today: Day,
     pub now: Instant,
+    /// What is drawn besides that which is marked.
+    pub redraw: Option<&'a Redraw>,
 }
+
+/// By partition, for which services something has arrived.
+pub(super) type Arrivals = HashMap<Day, Arrived>;
 
 /// What partitions come to, by service, of which some are merged already.
 pub(super) struct ToMerge {
     changes: Arc<Changes>,
     /// The services that are not new.
     known: Arc<HashMap<Uuid, StoredService>>,
+    arrivals: Arc<Arrivals>,
     /// By service: the first day on which anything may change, or rows be missing.
     first_days: Vec<Day>,
     /// How many services are merged.
@@ -45,20 +53,30 @@ struct Stored {
 
 impl Merging<'_> {
     /// Cuts what partitions come to by service.
-    pub async fn changes(&self, partitions: Vec<(Day, PartitionFacts)>) -> anyhow::Result<ToMerge> {
+    pub async fn changes(
+        &self,
+        partitions: Vec<(Day, PartitionFacts)>,
+        arrivals: &Arc<Arrivals>,
+    ) -> anyhow::Result<ToMerge> {
         let zone = self.installation.config.reporting.timezone;
         let local_days = move |partition| zone.days_within(partition).into_iter().map(|(_, day)| day).collect();
         let changes = self.installation.on_merge_threads(move || Changes::of(partitions, local_days)).await?;
         let services: Vec<Uuid> = changes.services().map(|change| change.service()).collect();
-        let known = self.installation.store.stored_services(&services).await?;
+        let mut known = self.installation.store.stored_services(&services).await?;
+        if let Some(redraw) = self.redraw {
+            for (service, stored) in &mut known {
+                redraw.apply(*service, stored);
+            }
+        }
         let first_days = changes.services().map(|change| self.first_day(&change, &known)).collect();
-        Ok(ToMerge { changes: Arc::new(changes), known: Arc::new(known), first_days, merged: 0 })
+        let (changes, known) = (Arc::new(changes), Arc::new(known));
+        Ok(ToMerge { changes, known, arrivals: arrivals.clone(), first_days, merged: 0 })
     }
 
     /// Puts what some services come to in the place of what they came to before, with the rows that it changes if `draws`.
     /// None where all services are merged.
     pub async fn merge_next(&self, to_merge: &mut ToMerge, draws: bool) -> anyhow::Result<Option<RollupCommit>> {
-        let ToMerge { changes, known, first_days, merged } = to_merge;
+        let ToMerge { changes, known, arrivals, first_days, merged } = to_merge;
         if *merged == first_days.len() {
             return Ok(None);
         }
@@ -69,12 +87,12 @@ impl Merging<'_> {
         let services: Vec<ServiceChange> = changes.services().skip(from).take(count).collect();
         let stored = self.stored(&services, first_days, known).await?;
         let rules = draws.then(|| self.rules(first_days.iter().copied().min().unwrap_or(self.today)));
-        let (changes, known) = (changes.clone(), known.clone());
+        let (changes, known, arrivals) = (changes.clone(), known.clone(), arrivals.clone());
         let merge = move || {
             let changes: Vec<ServiceChange> = changes.services().skip(from).take(count).collect();
             let merge = |change: &ServiceChange| {
                 let before = known.get(&change.service()).copied().unwrap_or_default();
-                merge_service(change, before, &stored, rules.as_ref())
+                merge_service(change, before, &stored, &arrivals, rules.as_ref())
             };
             let merged = changes.par_iter().map(merge).collect::<Result<Vec<_>, StoreError>>();
             merged.map(|merged| commit(&changes, merged))
@@ -141,17 +159,21 @@ fn merge_service(
     change: &ServiceChange,
     before: StoredService,
     stored: &Stored,
+    arrivals: &Arrivals,
     rules: Option<&DrawRules>,
 ) -> Result<(ServiceFacts, Option<ServiceRows>), StoreError> {
     let service = change.service();
     let users = change.merge_users(&stored.users);
     let merged = change.merge_months(&users, before.totals, stored.months.of(service)?);
+    let is_for = |partition| arrivals.get(&partition).is_some_and(|arrived| arrived.is_for(service));
+    let reason = merged.reason(change.partitions().any(is_for));
     let rows = rules.and_then(|rules| {
         let dirty_from = [before.dirty_from, merged.dirty_from].into_iter().flatten().min();
-        let now = StoredService { totals: merged.totals, rows: before.rows, dirty_from };
+        let dirty_reason = before.dirty_reason.max(merged.dirty_from.map(|_| reason));
+        let now = StoredService { totals: merged.totals, rows: before.rows, dirty_from, dirty_reason };
         ServiceToDraw::of(service, &now, rules.today).map(|service| draw(&service, &merged.months, rules))
     });
-    Ok((ServiceFacts::encode(&users, &merged)?, rows))
+    Ok((ServiceFacts::encode(&users, &merged, reason)?, rows))
 }
 
 fn commit(changes: &[ServiceChange], merged: Vec<(ServiceFacts, Option<ServiceRows>)>) -> RollupCommit {

@@ -7,6 +7,8 @@ mod draw;
 mod import;
 mod ingest;
 mod merge;
+mod periods;
+mod plan;
 mod reading;
 mod replay;
 mod rollup;
@@ -20,10 +22,12 @@ use anyhow::Context as _;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use thiserror::Error;
 
-pub use backfill::backfill;
+pub use backfill::{PlanChanged, backfill, backfill_as_planned, plan_backfill};
 pub use copy::copy_store;
 pub use import::{ImportError, import_services};
 pub use ingest::{IngestReport, Wanted, inbox_holds_files, ingest};
+pub use periods::{PeriodError, lock_month, unlock_month};
+pub use plan::{BackfillPlan, PlannedRow};
 pub use reading::Reading;
 pub use replay::{ReplayReport, replay};
 pub use rollup::{RollupReport, rollup};
@@ -33,7 +37,7 @@ use crate::config::Config;
 use crate::event_log::EventLogDir;
 use crate::ingest::Progress;
 use crate::model::{Day, Instant};
-use crate::store::{Lease, LeaseError, Store};
+use crate::store::{JobOutcome, Lease, LeaseError, Store};
 
 /// In the data directory: who holds it locked may write.
 const LOCK_FILE: &str = "writer.lock";
@@ -141,6 +145,26 @@ impl Installation {
             self.is_clean.store(true, Ordering::Relaxed);
         }
         Ok(lease)
+    }
+
+    /// Takes the lease for a job, and notes that it has begun.
+    async fn begin(&self, run: &Run, job: &'static str) -> anyhow::Result<Lease> {
+        let lease = self.lease(run).await?;
+        self.store.begin_job(&lease, job, self.now()).await?;
+        Ok(lease)
+    }
+
+    /// Notes how a job has ended, and hands on what it came to. Where noting it fails, too, the first failure is what counts.
+    async fn end<T>(&self, lease: &Lease, done: anyhow::Result<T>) -> anyhow::Result<T> {
+        let outcome = match &done {
+            Ok(_) => JobOutcome::Done,
+            Err(error) if error.is::<JobError>() => JobOutcome::Interrupted,
+            Err(_) => JobOutcome::Failed,
+        };
+        let noted = self.store.end_job(lease, outcome, self.now()).await;
+        let done = done?;
+        noted?;
+        Ok(done)
     }
 
     /// How many threads work at once.

@@ -9,7 +9,7 @@ use super::{Installation, Run};
 use crate::event_log::{PackedEvents, SegmentWriter};
 use crate::ingest::decode::Reason;
 use crate::rollup::VoidMark;
-use crate::store::{LogCommit, StoredDeadLetter};
+use crate::store::{Lease, LogCommit, StoredDeadLetter};
 
 /// Dead letters are replayed and committed so many at a time.
 const LETTERS_TOGETHER: i64 = 4_096;
@@ -29,7 +29,17 @@ pub struct ReplayReport {
 /// # Errors
 /// When the lease can't be had, or writing fails; what was committed before stays.
 pub async fn replay(installation: &Installation, run: &Run, reason: Option<Reason>) -> anyhow::Result<ReplayReport> {
-    let lease = installation.lease(run).await?;
+    let lease = installation.begin(run, "dead-letters replay").await?;
+    let done = Box::pin(replay_leased(installation, run, &lease, reason)).await;
+    installation.end(&lease, done).await
+}
+
+async fn replay_leased(
+    installation: &Installation,
+    run: &Run,
+    lease: &Lease,
+    reason: Option<Reason>,
+) -> anyhow::Result<ReplayReport> {
     let decoder = decoder(installation);
     let mut report = ReplayReport::default();
     let mut after = 0;
@@ -60,8 +70,8 @@ pub async fn replay(installation: &Installation, run: &Run, reason: Option<Reaso
         commit.segments = installation
             .on_threads(move || SegmentWriter::new(log, rayon::current_num_threads()).write(&packs))
             .await??;
-        installation.store.commit_log(&lease, &commit, installation.now()).await?;
+        installation.store.commit_log(lease, &commit, installation.now()).await?;
     }
-    report.rows_written = rollup_leased(installation, run, &lease).await?.rows_written;
+    report.rows_written = rollup_leased(installation, run, lease).await?.rows_written;
     Ok(report)
 }

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::merge::Merging;
+use super::merge::{Arrivals, Merging};
 use super::{Installation, Run};
 use crate::event_log::{EventLogError, SegmentReader};
 use crate::model::Day;
@@ -41,8 +41,9 @@ pub struct RollupReport {
 /// When the lease can't be had, the store fails, or the run was interrupted; and, after all other days are rolled up, when
 /// the segments of a day can't be read.
 pub async fn rollup(installation: &Installation, run: &Run) -> anyhow::Result<RollupReport> {
-    let lease = installation.lease(run).await?;
-    rollup_leased(installation, run, &lease).await
+    let lease = installation.begin(run, "rollup").await?;
+    let done = Box::pin(rollup_leased(installation, run, &lease)).await;
+    installation.end(&lease, done).await
 }
 
 pub(super) async fn rollup_leased(
@@ -52,7 +53,7 @@ pub(super) async fn rollup_leased(
 ) -> anyhow::Result<RollupReport> {
     let (now, today) = (installation.now(), installation.today());
     installation.store.advance_states(lease, today, now).await?;
-    let merging = Merging { installation, today, now };
+    let merging = Merging { installation, today, now, redraw: None };
     let turns = Semaphore::new(if installation.threads() == 1 { 1 } else { STEPS });
     let rolling = Rolling { run, lease, merging, folder: Arc::new(folder(installation)), turns };
     let mut report = RollupReport::default();
@@ -106,13 +107,14 @@ impl Rolling<'_> {
         for partition in partitions {
             tasks.push(store.partition_task(partition).await?);
         }
+        let arrivals = partitions.iter().map(|partition| (partition.day, partition.arrived.clone())).collect();
         // Each step waits until the next one takes what it has, so no more than one range is folded and one merged ahead.
         let (folded, to_merge) = channel(1);
         let (merged, to_commit) = channel(1);
         // None is cut off, for a statement must not be: where one fails, the others find nobody to take or give anything.
         let (unreadable, merged, rows_written) = tokio::join!(
             self.fold(Arc::new(tasks), folded),
-            self.merge(to_merge, draws, merged),
+            self.merge(to_merge, Arc::new(arrivals), draws, merged),
             self.commit(to_commit),
         );
         let (rows_written, (), unreadable) = (rows_written?, merged?, unreadable?);
@@ -154,11 +156,12 @@ impl Rolling<'_> {
     async fn merge(
         &self,
         mut folded: Receiver<Folded>,
+        arrivals: Arc<Arrivals>,
         draws: bool,
         merged: Sender<RollupCommit>,
     ) -> anyhow::Result<()> {
         while let Some(partitions) = folded.recv().await {
-            let mut changes = self.merging.changes(partitions).await?;
+            let mut changes = self.merging.changes(partitions, &arrivals).await?;
             loop {
                 let Ok(place) = merged.reserve().await else { return Ok(()) };
                 let _turn = self.turns.acquire().await?;
@@ -195,8 +198,8 @@ impl Rolling<'_> {
     }
 
     async fn write(&self, commit: &RollupCommit) -> anyhow::Result<u64> {
-        let Merging { installation, today, now } = self.merging;
-        Ok(installation.store.commit_rollup(self.lease, commit, today, now).await?)
+        let Merging { installation, today, .. } = self.merging;
+        Ok(installation.store.commit_rollup(self.lease, commit, today, installation.clock).await?)
     }
 
     fn installation(&self) -> &Installation {
@@ -214,7 +217,7 @@ fn next_partitions(dirty: &[DirtyPartition], rows_together: u64) -> usize {
     dirty.iter().take_while(fits).take(PARTITIONS_TOGETHER).count()
 }
 
-fn folder(installation: &Installation) -> Folder {
+pub(super) fn folder(installation: &Installation) -> Folder {
     let window = i64::try_from(installation.config.ingest.identity_window.as_nanos()).unwrap_or(i64::MAX);
     let rules = FoldRules {
         zone: installation.config.reporting.timezone,
@@ -227,12 +230,17 @@ fn folder(installation: &Installation) -> Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Arrived;
 
     #[test]
     fn partitions_go_together_until_they_hold_enough_rows_and_a_huge_one_goes_alone() {
         let days = |dirty: &[u64]| {
-            let dirty =
-                (0..).map(Day).zip(dirty).map(|(day, rows)| DirtyPartition { day, rows: *rows, services: None });
+            let dirty = (0..).map(Day).zip(dirty).map(|(day, rows)| DirtyPartition {
+                day,
+                rows: *rows,
+                services: None,
+                arrived: Arrived::default(),
+            });
             next_partitions(&dirty.collect::<Vec<DirtyPartition>>(), 1_000)
         };
         assert_eq!(days(&[]), 0);

@@ -19,4 +19,4 @@ pub use guid::{canonical_guid, parse_guid, parse_hyphenated_guid};
 pub use identity::{IdentityHash, SourceHash};
 pub use instant::{Instant, LastDate};
 pub use service::{Company, Contact, Patch, Service, ServiceStatus};
-pub use usage::{FEATURES, Gauges, Numbers, RowState, USER_CLASSES, UsageRow, UserClass};
+pub use usage::{FEATURES, Gauges, Numbers, Reason, RowState, USER_CLASSES, UsageRow, UserClass};

@@ -78,9 +78,13 @@ pub enum RowState {
     Settling,
     Closed,
     Restated,
+    /// Nothing changes it until its month is unlocked. Not stored with the row: the month's lock says so.
+    Locked,
 }
 
 impl RowState {
+    const ALL: [Self; 5] = [Self::Open, Self::Settling, Self::Closed, Self::Restated, Self::Locked];
+
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -88,12 +92,58 @@ impl RowState {
             Self::Settling => "settling",
             Self::Closed => "closed",
             Self::Restated => "restated",
+            Self::Locked => "locked",
         }
     }
 
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Open, Self::Settling, Self::Closed, Self::Restated].into_iter().find(|state| state.name() == name)
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// Why a row that was closed changed. What changes in one commit of a service shares one reason: the strongest, which is the
+/// last of these, of all that made the service dirty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Nothing new arrived: a backfill found it.
+    #[default]
+    Backfill,
+    /// Events arrived.
+    Late,
+    /// Events arrived, and which of them conflict with another one is not what it was.
+    Conflict,
+    /// A void took an event back.
+    Void,
+}
+
+impl Reason {
+    const ALL: [Self; 4] = [Self::Backfill, Self::Late, Self::Conflict, Self::Void];
+
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Backfill => "backfill",
+            Self::Late => "late",
+            Self::Conflict => "conflict",
+            Self::Void => "void",
+        }
+    }
+
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
+    /// Its number in the order of strength.
+    #[must_use]
+    pub const fn strength(self) -> i64 {
+        self as i64
+    }
+
+    #[must_use]
+    pub fn from_strength(strength: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.strength() == strength)
     }
 }
 
@@ -114,4 +164,21 @@ pub struct UsageRow {
     pub computed_at: Instant,
     /// When an open or settling row becomes closed.
     pub closes_at: Instant,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_and_states_are_known_by_their_names() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_name(reason.name()), Some(reason));
+            assert_eq!(Reason::from_strength(reason.strength()), Some(reason));
+        }
+        assert!(Reason::ALL.is_sorted_by_key(|reason| reason.strength()));
+        for state in RowState::ALL {
+            assert_eq!(RowState::from_name(state.name()), Some(state));
+        }
+    }
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::facts::{PartitionFacts, PatchEvent, ServiceDay, Uncounted};
 use super::months::MonthFacts;
 use super::users::{UserDay, UserHistory, class_moves};
-use crate::model::{Day, Gauges, USER_CLASSES};
+use crate::model::{Day, Gauges, Reason, USER_CLASSES};
 
 /// A service and a user of it.
 pub type UserKey = (Uuid, Uuid);
@@ -74,6 +74,21 @@ pub struct MergedService {
     pub uncounted: BTreeMap<i64, [i64; 3]>,
 }
 
+impl MergedService {
+    /// Why its rows change, where anything has arrived for it or nothing has. What a void takes back, and what conflicts,
+    /// is seen in the ledger.
+    #[must_use]
+    pub fn reason(&self, has_arrived: bool) -> Reason {
+        let moved = |place: usize| self.uncounted.values().any(|lines| lines[place] != 0);
+        match (has_arrived, moved(1), moved(2)) {
+            (false, _, _) => Reason::Backfill,
+            (true, true, _) => Reason::Void,
+            (true, false, true) => Reason::Conflict,
+            (true, false, false) => Reason::Late,
+        }
+    }
+}
+
 impl Changes {
     /// Cuts partitions, which come in order. `local_days` tells which days of the reporting zone a partition reaches into.
     #[must_use]
@@ -112,6 +127,11 @@ impl ServiceChange<'_> {
     #[must_use]
     pub fn service(&self) -> Uuid {
         self.parts[0].service
+    }
+
+    /// The partitions that it has a part of, in order.
+    pub fn partitions(&self) -> impl Iterator<Item = Day> {
+        self.parts.iter().map(|part| self.changes.partitions[part.partition].0)
     }
 
     /// The users' days, sorted by user, then partition and day.
@@ -203,7 +223,7 @@ impl ServiceChange<'_> {
         months: BTreeMap<Day, MonthFacts>,
     ) -> MergedService {
         let service = self.service();
-        let recomputed: Vec<Day> = self.parts.iter().map(|part| self.changes.partitions[part.partition].0).collect();
+        let recomputed: Vec<Day> = self.partitions().collect();
         let of_part = |part: &Part| &self.changes.partitions[part.partition].1.services[part.days.clone()];
         let mut days: Vec<&ServiceDay> = self.parts.iter().flat_map(of_part).map(|(_, day)| day).collect();
         days.sort_by_key(|day| (day.day, day.partition));

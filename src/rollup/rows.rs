@@ -17,6 +17,14 @@ pub struct DraftRow {
     pub clamped: bool,
 }
 
+impl DraftRow {
+    /// A row that nothing counts on.
+    #[must_use]
+    pub fn empty(period_type: PeriodType, period: Day) -> Self {
+        draft(period_type, period, &DayFacts::default(), &Gauges::default())
+    }
+}
+
 /// Drafts a service's daily rows from `from` through `today`, and the monthly ones of the months that these days lie in.
 ///
 /// `months` holds the service's facts from the month of `from` on, by the month's first day; `opening` is what was held when

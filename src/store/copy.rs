@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::db::{self, ByDialect, Transaction};
 use super::settings::INSTALLATION;
-use super::tables::{LEASE, SETTINGS, TABLES, Table};
+use super::tables::{DECIDES_NOTHING, LEASE, TABLES, Table};
 use super::{Lease, LeaseError, Store, StoreError, count, lease};
 use crate::model::Instant;
 
@@ -61,7 +61,7 @@ impl Store {
     pub async fn copy_to(&self, lease: &Lease, target: &Self, name: &str, now: Instant) -> Result<Copied, CopyError> {
         let names: Vec<&str> = TABLES.iter().map(|table| table.name).chain([LEASE]).collect();
         let mut to = target.db.writer.begin_alone(&names).await?;
-        for table in TABLES.iter().filter(|table| table.name != SETTINGS) {
+        for table in TABLES.iter().filter(|table| !DECIDES_NOTHING.contains(&table.name)) {
             if to.sql(table.any.as_str()).optional().await?.is_some() {
                 return Err(CopyError::NotEmpty(table.name));
             }
@@ -71,6 +71,7 @@ impl Store {
         check_schema(&mut to).await?;
         pass_lease(lease, &mut from, &mut to, now).await?;
         to.sql("DELETE FROM settings").execute().await?;
+        to.sql("DELETE FROM job_runs").execute().await?;
         let mut copied = Copied { tables: Vec::new(), others };
         for table in TABLES.iter() {
             let rows = copy_table(table, &mut from, &mut to).await?;

@@ -16,7 +16,27 @@ pub struct DirtyPartition {
     pub rows: u64,
     /// The services that must be, sorted; all where none are named.
     pub services: Option<Vec<Uuid>>,
+    /// For which services something has arrived; a backfill alone marked the others.
+    pub arrived: Arrived,
 }
+
+/// Services for which something has arrived.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Arrived {
+    /// Whether it may be for any.
+    pub all: bool,
+    /// Sorted.
+    pub services: Vec<Uuid>,
+}
+
+impl Arrived {
+    #[must_use]
+    pub fn is_for(&self, service: Uuid) -> bool {
+        self.all || self.services.binary_search(&service).is_ok()
+    }
+}
+
+const LOGGED_DAYS: &str = "SELECT DISTINCT day FROM segment_partitions WHERE day BETWEEN $1 AND $2 ORDER BY day";
 
 impl Store {
     /// Marks the UTC days from `first` through `last` to be recomputed, and rows from `from` on to be drawn anew: of these
@@ -41,18 +61,26 @@ impl Store {
              WHERE first_day IS NOT NULL AND ($2 OR service_guid {in guids $3})",
         );
         let mut transaction = self.begin_leased(lease).await?;
-        let days = "SELECT DISTINCT day FROM segment_partitions WHERE day BETWEEN $1 AND $2";
-        let days = transaction.sql(days).bind(first).bind(last).all().await?;
+        let days = transaction.sql(LOGGED_DAYS).bind(first).bind(last).all().await?;
         let whole = services.is_empty().then_some(None);
         let mut marks = Vec::new();
         for day in &days {
             let day = day.get("day")?;
             marks.extend(services.iter().copied().map(Some).chain(whole).map(|service| (day, service)));
         }
-        insert(&mut transaction, &marks).await?;
+        insert(&mut transaction, &marks, true).await?;
         let redraw = transaction.sql(&REDRAW).bind(from).bind(services.is_empty()).bind(Guids::from(services));
         redraw.execute().await?;
         transaction.commit().await
+    }
+
+    /// The UTC days from `first` through `last` of which the log holds anything, in order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn logged_days(&self, first: Day, last: Day) -> Result<Vec<Day>> {
+        let days = self.db.writer.sql(LOGGED_DAYS).bind(first).bind(last).all().await?;
+        days.iter().map(|day| day.get("day")).collect()
     }
 
     /// The days that must be recomputed, in order.
@@ -61,7 +89,7 @@ impl Store {
     /// When the database fails.
     pub async fn dirty_partitions(&self) -> Result<Vec<DirtyPartition>> {
         let dirty = self.db.writer.sql(
-            "SELECT day, service_guid, CAST(coalesce(
+            "SELECT day, service_guid, by_backfill, CAST(coalesce(
                  (SELECT sum(rows) FROM segment_partitions p WHERE p.day = d.day), 0) AS bigint) AS rows
              FROM dirty_partitions d ORDER BY day, service_guid",
         );
@@ -71,15 +99,25 @@ impl Store {
             let (of, service) = (row.get("day")?, row.get::<&[u8]>("service_guid")?);
             // The mark of a whole day is empty, and so comes before those of services.
             let service = if service.is_empty() { None } else { Some(Uuid::from_slice(service)) };
-            match (dirty.last_mut(), service.transpose().map_err(StoreError::inconsistent)?) {
-                (Some(DirtyPartition { day, services, .. }), Some(service)) if *day == of => {
+            let service = service.transpose().map_err(StoreError::inconsistent)?;
+            if dirty.last().is_none_or(|last| last.day != of) {
+                let services = service.map(|_| Vec::new());
+                dirty.push(DirtyPartition {
+                    day: of,
+                    rows: row.unsigned("rows")?,
+                    services,
+                    arrived: Arrived::default(),
+                });
+            }
+            let Some(DirtyPartition { services, arrived, .. }) = dirty.last_mut() else { continue };
+            let has_arrived = !row.get::<bool>("by_backfill")?;
+            match service {
+                None => arrived.all = has_arrived,
+                Some(service) => {
                     if let Some(services) = services {
                         services.push(service);
                     }
-                }
-                (_, service) => {
-                    let services = service.map(|service| vec![service]);
-                    dirty.push(DirtyPartition { day: of, rows: row.unsigned("rows")?, services });
+                    arrived.services.extend(has_arrived.then_some(service));
                 }
             }
         }
@@ -97,15 +135,34 @@ pub(super) async fn mark_dirty(transaction: &mut Transaction, commit: &LogCommit
     });
     let of_voids = commit.voids.iter().map(|mark| (Day::utc_of(mark.time), Some(mark.service)));
     let marks: Vec<(Day, Option<Uuid>)> = of_segments.chain(of_voids).collect::<BTreeSet<_>>().into_iter().collect();
-    insert(transaction, &marks).await
+    insert(transaction, &marks, false).await
 }
 
 /// Marks days: of one service, or whole.
-async fn insert(transaction: &mut Transaction, marks: &[(Day, Option<Uuid>)]) -> Result<()> {
-    static MARKS: Insert = Insert::new("dirty_partitions", &["day", "service_guid"], "ON CONFLICT DO NOTHING");
+async fn insert(transaction: &mut Transaction, marks: &[(Day, Option<Uuid>)], by_backfill: bool) -> Result<()> {
+    static MARKS: Insert = Insert::new(
+        "dirty_partitions AS stored",
+        &["day", "service_guid", "by_backfill"],
+        "ON CONFLICT (day, service_guid) DO UPDATE SET by_backfill = excluded.by_backfill
+         WHERE stored.by_backfill AND NOT excluded.by_backfill",
+    );
     MARKS
         .all(transaction, marks, |values, (day, service)| {
-            values.push(*day).push(service.as_ref().map_or(&[][..], |service| service.as_bytes()));
+            values.push(*day).push(service.as_ref().map_or(&[][..], |service| service.as_bytes())).push(by_backfill);
         })
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_arrives_is_for_the_services_that_are_named_or_for_all() {
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let some = Arrived { all: false, services: vec![one] };
+        assert_eq!((some.is_for(one), some.is_for(other)), (true, false));
+        let all = Arrived { all: true, ..some };
+        assert!(all.is_for(one) && all.is_for(other));
+    }
 }

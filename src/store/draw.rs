@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::db::Lookup;
 use super::{Result, Store, StoredService};
-use crate::model::{Day, Gauges};
+use crate::model::{Day, Gauges, Reason};
 
 /// A service whose rows may have to change, or do not yet reach today.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,8 @@ pub struct ServiceToDraw {
     pub stored: Option<(Day, Day)>,
     /// What is held after all months.
     pub held: Gauges,
+    /// Why rows that are closed change.
+    pub reason: Reason,
 }
 
 impl ServiceToDraw {
@@ -27,11 +29,47 @@ impl ServiceToDraw {
         let first_day = stored.totals.first_day;
         let next = stored.rows.map(|(_, through)| through.next()).or(first_day);
         let from = [stored.dirty_from, next.filter(|next| *next <= today)].into_iter().flatten().min()?;
-        Some(Self { service, first_day, from, stored: stored.rows, held: stored.totals.held })
+        let reason = stored.dirty_reason.unwrap_or_default();
+        Some(Self { service, first_day, from, stored: stored.rows, held: stored.totals.held, reason })
+    }
+}
+
+/// That rows are to be drawn anew, as [`Store::mark_for_backfill`] notes it, before it is noted.
+#[derive(Clone, Debug)]
+pub struct Redraw {
+    pub from: Day,
+    /// All where none are named.
+    pub services: Vec<Uuid>,
+}
+
+impl Redraw {
+    pub fn apply(&self, service: Uuid, stored: &mut StoredService) {
+        let is_meant = self.services.is_empty() || self.services.contains(&service);
+        let Some(first_day) = stored.totals.first_day.filter(|_| is_meant) else { return };
+        stored.dirty_from = Some(match stored.dirty_from {
+            _ if first_day > self.from => first_day,
+            Some(dirty_from) if dirty_from < self.from => dirty_from.max(first_day),
+            _ => self.from,
+        });
     }
 }
 
 impl Store {
+    /// All services that are known, in order of their GUIDs.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn known_services(&self) -> Result<Vec<(Uuid, StoredService)>> {
+        static KNOWN: Lookup = Lookup::new(&StoredService::COLUMNS, "service_progress", &[], "true");
+        let known = KNOWN.of(&self.db.writer, &[]).answer().await?;
+        let (mut rows, mut services) = (known.rows(), Vec::new());
+        while rows.next() {
+            services.push(StoredService::found(&mut rows)?);
+        }
+        services.sort_unstable_by_key(|(service, _)| *service);
+        Ok(services)
+    }
+
     /// The services whose rows must be drawn so that they reach `today`, in order of their GUIDs.
     ///
     /// # Errors
@@ -51,5 +89,29 @@ impl Store {
         }
         services.sort_unstable_by_key(|service| service.service);
         Ok(services)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollup::ServiceTotals;
+
+    #[test]
+    fn rows_are_drawn_anew_from_the_day_named_or_from_where_they_wait_already() {
+        let from = |services: &[Uuid], first_day: Option<i32>, dirty_from: Option<i32>| {
+            let totals = ServiceTotals { first_day: first_day.map(Day), ..ServiceTotals::default() };
+            let mut stored = StoredService { totals, dirty_from: dirty_from.map(Day), ..StoredService::default() };
+            Redraw { from: Day(10), services: services.to_vec() }.apply(Uuid::nil(), &mut stored);
+            stored.dirty_from.map(|day| day.0)
+        };
+        assert_eq!(from(&[], Some(5), None), Some(10));
+        assert_eq!(from(&[], Some(15), Some(20)), Some(15));
+        assert_eq!(from(&[], Some(5), Some(20)), Some(10));
+        assert_eq!(from(&[], Some(5), Some(7)), Some(7));
+        assert_eq!(from(&[], Some(5), Some(3)), Some(5));
+        assert_eq!(from(&[], None, Some(3)), Some(3), "it has no row");
+        assert_eq!(from(&[Uuid::nil()], Some(5), None), Some(10));
+        assert_eq!(from(&[Uuid::max()], Some(5), None), None);
     }
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::db::{Column, Found, Insert, Lookup, Transaction};
 use super::{Result, Store, decode, encode};
-use crate::model::Day;
+use crate::model::{Day, Reason};
 use crate::rollup::{MergedService, MergedUsers, MonthFacts, ServiceTotals, UserHistory, UserKey};
 
 /// Keys are looked up so many at a time, to bound what an answer takes in memory.
@@ -21,15 +21,18 @@ pub struct StoredService {
     pub rows: Option<(Day, Day)>,
     /// The first day whose rows must be drawn anew, whatever changes.
     pub dirty_from: Option<Day>,
+    /// Why, where that is more than a backfill.
+    pub dirty_reason: Option<Reason>,
 }
 
 impl StoredService {
-    pub(super) const COLUMNS: [Column; 6] = [
+    pub(super) const COLUMNS: [Column; 7] = [
         Column::Guid("service_guid"),
         Column::Day("first_day"),
         Column::Day("rows_from"),
         Column::Day("rows_through"),
         Column::Day("dirty_from"),
+        Column::Number("dirty_reason"),
         Column::Encoded("held"),
     ];
 
@@ -37,8 +40,9 @@ impl StoredService {
     pub(super) fn found(row: &mut Found) -> Result<(Uuid, Self)> {
         let service = row.guid()?;
         let [first_day, rows_from, rows_through, dirty_from] = [row.day()?, row.day()?, row.day()?, row.day()?];
+        let dirty_reason = row.number()?.and_then(Reason::from_strength);
         let totals = ServiceTotals { first_day, held: row.decoded()? };
-        Ok((service, Self { totals, rows: rows_from.zip(rows_through), dirty_from }))
+        Ok((service, Self { totals, rows: rows_from.zip(rows_through), dirty_from, dirty_reason }))
     }
 }
 
@@ -51,13 +55,14 @@ pub struct ServiceFacts {
     first_day: Option<Day>,
     held: Vec<u8>,
     dirty_from: Option<Day>,
+    reason: Reason,
     uncounted: BTreeMap<i64, [i64; 3]>,
 }
 
 impl ServiceFacts {
     /// # Errors
     /// When something can't be encoded.
-    pub fn encode(users: &MergedUsers, merged: &MergedService) -> Result<Self> {
+    pub fn encode(users: &MergedUsers, merged: &MergedService, reason: Reason) -> Result<Self> {
         let user = |(user, history): &(Uuid, UserHistory)| {
             Ok((*user, if history.is_empty() { None } else { Some(encode(history)?) }))
         };
@@ -72,6 +77,7 @@ impl ServiceFacts {
             held: encode(&merged.totals.held)?,
             first_day: merged.totals.first_day,
             dirty_from: merged.dirty_from,
+            reason,
             uncounted: merged.uncounted.clone(),
         })
     }
@@ -233,17 +239,20 @@ async fn replace_months(transaction: &mut Transaction, services: &[ServiceFacts]
 }
 
 async fn replace_totals(transaction: &mut Transaction, services: &[ServiceFacts]) -> Result<()> {
-    // The earlier of two days that rows must be drawn from, where there is one.
+    // The earlier of two days that rows must be drawn from, where there is one, and the stronger of two reasons.
     static PROGRESS: Insert = Insert::new(
         "service_progress AS stored",
-        &["service_guid", "first_day", "held", "dirty_from"],
+        &["service_guid", "first_day", "held", "dirty_from", "dirty_reason"],
         "ON CONFLICT (service_guid) DO UPDATE SET first_day = excluded.first_day, held = excluded.held,
             dirty_from = CASE WHEN stored.dirty_from < excluded.dirty_from THEN stored.dirty_from
-                ELSE coalesce(excluded.dirty_from, stored.dirty_from) END",
+                ELSE coalesce(excluded.dirty_from, stored.dirty_from) END,
+            dirty_reason = CASE WHEN stored.dirty_reason > excluded.dirty_reason THEN stored.dirty_reason
+                ELSE coalesce(excluded.dirty_reason, stored.dirty_reason) END",
     );
     PROGRESS
         .all(transaction, services, |values, of| {
             values.push(of.service).push(of.first_day).push(of.held.as_slice()).push(of.dirty_from);
+            values.push(of.dirty_from.map(|_| of.reason.strength()));
         })
         .await
 }

@@ -125,6 +125,16 @@ impl DerefMut for Leased {
 }
 
 impl Leased {
+    /// The number of this commit: commits are counted one by one, so it tells which of two came first.
+    pub fn number(&self) -> i64 {
+        self.commit
+    }
+
+    /// The job that holds the lease, by its epoch.
+    pub fn job(&self) -> i64 {
+        self.epoch
+    }
+
     /// Commits. Where the database is lost meanwhile, it is looked up whether it did.
     pub async fn commit(self) -> Result<(), StoreError> {
         let Self { transaction, pool, epoch, commit } = self;

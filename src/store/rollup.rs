@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{Lease, Result, RowsWritten, ServiceFacts, ServiceRows, Store, directory, facts, rows};
-use crate::model::{Day, Instant};
+use super::{Lease, Result, RowsWritten, ServiceFacts, ServiceRows, Store, directory, facts, history, rows};
+use crate::clock::Clock;
+use crate::model::Day;
 use crate::rollup::PatchEvent;
 
 /// What some services come to, ready to replace what they came to before.
@@ -29,12 +30,17 @@ impl Store {
         lease: &Lease,
         commit: &RollupCommit,
         today: Day,
-        now: Instant,
+        clock: Clock,
     ) -> Result<RowsWritten> {
         let mut transaction = self.begin_leased(lease).await?;
         facts::replace(&mut transaction, &commit.facts).await?;
         directory::replace_patches(&mut transaction, &commit.patches).await?;
-        let written = rows::write(&mut transaction, &commit.rows, today, now).await?;
+        let row_commit = rows::RowCommit { number: transaction.number(), run: transaction.job(), at: clock.now() };
+        let written = rows::write(&mut transaction, &commit.rows, today, row_commit).await?;
+        if written > 0 {
+            // Asked for again: writing takes a while, in which readers saw what was there before.
+            history::note_commit(&mut transaction, row_commit.number, clock.now()).await?;
+        }
         transaction.commit().await?;
         Ok(written)
     }

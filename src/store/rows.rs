@@ -6,14 +6,19 @@ use std::sync::LazyLock;
 use uuid::Uuid;
 
 use super::db::{Guids, Insert, Shown, Spelled, Transaction, Values};
-use super::{Lease, Result, Store};
-use crate::model::{Day, Instant, Numbers, PeriodType, RowState};
+use super::history::{Tombstone, Tombstones};
+use super::{Lease, Result, Store, history, locks};
+use crate::model::{Day, Instant, Numbers, PeriodType, Reason, RowState};
 use crate::rollup::DraftRow;
 
 /// What the rows of one service must be.
 #[derive(Debug)]
 pub struct ServiceRows {
     pub service: Uuid,
+    /// The first and the last day that have a row now.
+    pub stored: Option<(Day, Day)>,
+    /// Why those that are closed change.
+    pub reason: Reason,
     /// Rows that are stored and must not be any more.
     pub gone: Vec<(PeriodType, Day)>,
     pub rows: Vec<(DraftRow, RowFate)>,
@@ -28,6 +33,16 @@ pub struct RowFate {
     /// The first instant after the row's period.
     pub end: Instant,
     pub closes_at: Instant,
+}
+
+/// Which commit writes rows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RowCommit {
+    pub number: i64,
+    /// The job that commits.
+    pub run: i64,
+    /// As near to the commit itself as can be: rows that have closed by then are kept as they were.
+    pub at: Instant,
 }
 
 /// How many rows a commit wrote, new, changed and removed ones together.
@@ -58,79 +73,128 @@ impl Store {
 }
 
 /// Holds drawn rows, which reach `today`, against those that are stored, writes what differs, and that these services are
-/// done.
+/// done. What differs in locked months is kept as pending.
 pub(super) async fn write(
     transaction: &mut Transaction,
     services: &[ServiceRows],
     today: Day,
-    now: Instant,
+    commit: RowCommit,
 ) -> Result<RowsWritten> {
     static DRAWN: Spelled = Spelled::new(
         "UPDATE service_progress SET rows_from = CASE WHEN first_day <= $2 THEN first_day END,
-             rows_through = CASE WHEN first_day <= $2 THEN $2 END, dirty_from = NULL
+             rows_through = CASE WHEN first_day <= $2 THEN $2 END, dirty_from = NULL, dirty_reason = NULL
          WHERE service_guid {in guids $1}",
     );
-    let mut written = 0;
-    for service in services {
-        written += remove(transaction, service).await?;
+    if services.is_empty() {
+        return Ok(0);
     }
-    written += upsert_rows(transaction, services, now).await?;
-    note_changes(transaction, services).await?;
+    let locked = locks::locked_months(transaction).await?;
+    locks::hold_back(transaction, services, &locked).await?;
+    let written = replace(transaction, services, &locked, commit).await?;
     let guids: Vec<Uuid> = services.iter().map(|service| service.service).collect();
     transaction.sql(&DRAWN).bind(Guids::from(guids)).bind(today).execute().await?;
     Ok(written)
 }
 
-async fn remove(transaction: &mut Transaction, service: &ServiceRows) -> Result<u64> {
-    let mut removed = 0;
-    for (period_type, period) in &service.gone {
-        let remove =
-            transaction.sql("DELETE FROM service_usage WHERE period_type = $1 AND period = $2 AND service_guid = $3");
-        let remove = remove.bind(period_type.name()).bind(period.to_string()).bind(Shown::from(service.service));
-        removed += remove.execute().await?;
+/// Writes what differs outside of these months, and what it was before where that was closed.
+pub(super) async fn replace(
+    transaction: &mut Transaction,
+    services: &[ServiceRows],
+    except: &BTreeSet<Day>,
+    commit: RowCommit,
+) -> Result<RowsWritten> {
+    let mut written = 0;
+    for service in services {
+        written += history::remove(transaction, service, except, commit).await?;
     }
-    Ok(removed)
+    let tombstones = history::tombstones(transaction, services).await?;
+    let guids: Vec<Shown<Uuid>> = services.iter().map(|service| Shown::from(service.service)).collect();
+    let mut rows: Vec<RowToWrite> = Vec::new();
+    for (service, guid) in services.iter().zip(&guids) {
+        let drawn = service.rows.iter().filter(|(draft, _)| !except.contains(&draft.period.month()));
+        rows.extend(drawn.map(|(draft, fate)| RowToWrite::new(draft, *fate, guid, service.reason, &tombstones)));
+    }
+    rows.sort_by_key(|row| (row.draft.period_type, row.draft.period));
+    history::save_replaced(transaction, &rows, commit).await?;
+    history::note_new(transaction, services, &rows, &tombstones, commit).await?;
+    written += upsert_rows(transaction, &rows, commit).await?;
+    note_changes(transaction, services).await?;
+    Ok(written)
+}
+
+/// A row on its way.
+pub(super) struct RowToWrite<'a> {
+    pub draft: &'a DraftRow,
+    pub fate: RowFate,
+    pub service: &'a Shown<Uuid>,
+    pub reason: Reason,
+    /// What it has if it is new.
+    pub revision: i64,
+}
+
+impl<'a> RowToWrite<'a> {
+    fn new(
+        draft: &'a DraftRow,
+        fate: RowFate,
+        service: &'a Shown<Uuid>,
+        reason: Reason,
+        tombstones: &Tombstones,
+    ) -> Self {
+        let first = Self { draft, fate, service, reason, revision: 1 };
+        match tombstones.get(&(service.value, draft.period_type, draft.period)).filter(|_| fate.is_new) {
+            None => first,
+            // It was closed before it went, so that it is here again restates it.
+            Some(Tombstone { revision, closes_at, .. }) => {
+                let fate = RowFate { state: RowState::Restated, closes_at: *closes_at, ..fate };
+                Self { fate, revision: revision + 1, ..first }
+            }
+        }
+    }
 }
 
 /// A row that is stored is held against the new one here, so that it need not be read: one that is the same is left alone, a
 /// revision grows only when one of the 13 numbers changes, and all else is updated in place. What is stored of `open` and
 /// `settling` is as old as the last rollup (`spec/usage.md`, states).
 static ROWS: LazyLock<Insert> = LazyLock::new(|| {
-    let numbers_of = |row: &str| Numbers::COLUMNS.map(|column| format!("{row}.{column}")).join(", ");
     let held_against = include_str!("rows.sql")
         .replace("{numbers}", &Numbers::COLUMNS.join(", "))
         .replace("{stored.numbers}", &numbers_of("stored"))
         .replace("{excluded.numbers}", &numbers_of("excluded"));
     let columns =
         [["service_guid"].as_slice(), &Numbers::COLUMNS, &["event_count", "input_digest", "clamped"]].concat();
-    let shared = &["period_type", "period", "revision", "state", "computed_at", "closes_at"];
+    let shared = &["period_type", "period", "revision", "state", "computed_at", "closes_at", "since"];
     Insert::made("service_usage AS stored", shared, columns, held_against)
 });
 
-async fn upsert_rows(transaction: &mut Transaction, services: &[ServiceRows], now: Instant) -> Result<RowsWritten> {
-    let guids: Vec<Shown<Uuid>> = services.iter().map(|service| Shown::from(service.service)).collect();
-    let mut rows: Vec<(&DraftRow, &RowFate, &Shown<Uuid>)> = Vec::new();
-    for (service, guid) in services.iter().zip(&guids) {
-        rows.extend(service.rows.iter().map(|(draft, fate)| (draft, fate, guid)));
-    }
-    let shared =
-        |(draft, fate, _): &(&DraftRow, &RowFate, _)| (draft.period_type, draft.period, fate.state, fate.closes_at);
-    rows.sort_by_key(|row| (row.0.period_type, row.0.period));
-    let groups = rows.chunk_by(|a, b| shared(a) == shared(b));
-    let bind_shared = |values: &mut Values, (draft, fate, _): &(&DraftRow, &RowFate, _)| {
-        let (period_type, period, state) = (draft.period_type.name(), draft.period.to_string(), fate.state.name());
-        values.push(period_type).push(period).push(1_i64).push(state);
-        values.push(Shown::from(now)).push(Shown::from(fate.closes_at));
+/// The 13 numbers of a table's row.
+pub(super) fn numbers_of(row: &str) -> String {
+    Numbers::COLUMNS.map(|column| format!("{row}.{column}")).join(", ")
+}
+
+async fn upsert_rows(transaction: &mut Transaction, rows: &[RowToWrite<'_>], commit: RowCommit) -> Result<RowsWritten> {
+    let shared = |RowToWrite { draft, fate, revision, .. }: &RowToWrite| {
+        (draft.period_type, draft.period, fate.state, fate.closes_at, *revision)
     };
-    let bind = |values: &mut Values, (draft, _, guid): &(&DraftRow, &RowFate, &Shown<Uuid>)| {
-        values.push(Shown::clone(guid));
-        for number in draft.numbers.0 {
-            values.push(number);
-        }
-        let digest = draft.input_digest.0.to_be_bytes();
-        values.push(draft.event_count).push(digest.as_slice()).push(draft.clamped);
+    let groups = rows.chunk_by(|a, b| shared(a) == shared(b));
+    let bind_shared = |values: &mut Values, RowToWrite { draft, fate, revision, .. }: &RowToWrite| {
+        let (period_type, period, state) = (draft.period_type.name(), draft.period.to_string(), fate.state.name());
+        values.push(period_type).push(period).push(*revision).push(state);
+        values.push(Shown::from(commit.at)).push(Shown::from(fate.closes_at)).push(commit.number);
+    };
+    let bind = |values: &mut Values, row: &RowToWrite| {
+        values.push(Shown::clone(row.service));
+        push_draft(values, row.draft);
     };
     ROWS.groups(transaction, groups, bind_shared, bind).await
+}
+
+/// Adds the numbers of a row, and what they rest on.
+pub(super) fn push_draft(values: &mut Values, draft: &DraftRow) {
+    for number in draft.numbers.0 {
+        values.push(number);
+    }
+    let digest = draft.input_digest.0.to_be_bytes();
+    values.push(draft.event_count).push(digest.as_slice()).push(draft.clamped);
 }
 
 /// Notes when these rows will change their state by themselves.

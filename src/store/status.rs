@@ -40,6 +40,10 @@ pub struct Status {
     pub computed_at: Option<String>,
     /// Daily rows whose numbers are cut: storage below zero, or a sum beyond 2^63 − 1.
     pub clamped_rows: i64,
+    pub locked_months: i64,
+    /// Rows of locked months that would be otherwise if these were not locked, and the services that they are of.
+    pub pending_rows: i64,
+    pub pending_services: i64,
     /// Services with events but no directory entry.
     pub services_without_entry: i64,
     pub active_keys: i64,
@@ -118,6 +122,9 @@ impl Store {
             rows_through: row.get("rows_through")?,
             computed_at: row.get::<Option<Instant>>("computed_at")?.map(Instant::to_rfc3339_seconds),
             clamped_rows: number("clamped_rows")?,
+            locked_months: number("locked_months")?,
+            pending_rows: number("pending_rows")?,
+            pending_services: number("pending_services")?,
             services_without_entry: number("services_without_entry")?,
             active_keys: number("active_keys")?,
         })

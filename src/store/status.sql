@@ -17,6 +17,9 @@ SELECT
     (SELECT max(period) FROM service_usage WHERE period_type = 'Daily') AS rows_through,
     (SELECT max(computed_at) FROM service_usage) AS computed_at,
     (SELECT count(*) FROM service_usage WHERE clamped AND period_type = 'Daily') AS clamped_rows,
+    (SELECT count(*) FROM period_locks WHERE unlocked_commit IS NULL) AS locked_months,
+    (SELECT count(*) FROM usage_pending) AS pending_rows,
+    (SELECT count(DISTINCT service_guid) FROM usage_pending) AS pending_services,
     (SELECT count(*) FROM service_progress p WHERE first_day IS NOT NULL
         AND NOT EXISTS (SELECT 1 FROM service_entries d WHERE d.service_guid = p.service_guid)) AS services_without_entry,
     (SELECT count(*) FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $1)) AS active_keys

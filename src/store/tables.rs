@@ -34,12 +34,14 @@ impl Table {
 
 /// Who writes is no data: the copy's own numbers go on from both stores'.
 pub(super) const LEASE: &str = "lease";
-/// The settings of a store without data decide nothing yet.
-pub(super) const SETTINGS: &str = "settings";
+const SETTINGS: &str = "settings";
+const JOB_RUNS: &str = "job_runs";
+/// The settings of a store without data, and what jobs have run on it.
+pub(super) const DECIDES_NOTHING: [&str; 2] = [SETTINGS, JOB_RUNS];
 
 /// In an order in which each row comes after those that it refers to.
 pub(super) static TABLES: LazyLock<Vec<Table>> =
-    LazyLock::new(|| [ingested(), facts(), shown()].into_iter().flatten().collect());
+    LazyLock::new(|| [ingested(), facts(), shown(), history()].into_iter().flatten().collect());
 
 fn ingested() -> Vec<Table> {
     let inputs = [
@@ -103,12 +105,17 @@ fn facts() -> Vec<Table> {
         ("rows_from", Day),
         ("rows_through", Day),
         ("dirty_from", Day),
+        ("dirty_reason", Integer),
     ];
     let months = [("month", Day), ("service_guid", Guid), ("facts", Bytes)];
     let users = [("service_guid", Guid), ("user_guid", Guid), ("history", Bytes)];
     vec![
         // The mark of a whole day has no GUID.
-        Table::new("dirty_partitions", "day, service_guid", &[("day", Day), ("service_guid", Bytes)]),
+        Table::new(
+            "dirty_partitions",
+            "day, service_guid",
+            &[("day", Day), ("service_guid", Bytes), ("by_backfill", Flag)],
+        ),
         Table::new("service_months", "month, service_guid", &months),
         Table::new("users", "service_guid, user_guid", &users),
         Table::new("service_progress", "service_guid", &progress),
@@ -126,17 +133,6 @@ fn shown() -> Vec<Table> {
         ("partner_guid", Guid),
         ("document", Text),
     ];
-    let row = [("service_guid", ShownGuid), ("period_type", Text), ("period", Text)];
-    let of_row = [
-        ("event_count", Integer),
-        ("input_digest", Bytes),
-        ("clamped", Flag),
-        ("revision", Integer),
-        ("state", Text),
-        ("computed_at", Instant),
-        ("closes_at", Instant),
-    ];
-    let usage = [row.as_slice(), &Numbers::COLUMNS.map(|column| (column, Integer)), &of_row].concat();
     let changes = [("due_at", Instant), ("period_type", Text), ("period", Text)];
     let keys = [
         ("id", Text),
@@ -151,8 +147,64 @@ fn shown() -> Vec<Table> {
     vec![
         Table::new("service_patches", "service_guid, day, position", &patches),
         Table::new("service_entries", "service_guid", &entries),
-        Table::new("service_usage", "period_type, period, service_guid", &usage),
+        Table::new("service_usage", "period_type, period, service_guid", &usage_row()),
         Table::new("state_changes", "due_at, period_type, period", &changes),
         Table::new("api_keys", "id", &keys),
+    ]
+}
+
+const ROW_KEY: [(&str, Kind); 3] = [("service_guid", ShownGuid), ("period_type", Text), ("period", Text)];
+
+fn numbers() -> [(&'static str, Kind); 13] {
+    Numbers::COLUMNS.map(|column| (column, Integer))
+}
+
+fn usage_row() -> Vec<(&'static str, Kind)> {
+    let of_row = [
+        ("event_count", Integer),
+        ("input_digest", Bytes),
+        ("clamped", Flag),
+        ("revision", Integer),
+        ("state", Text),
+        ("computed_at", Instant),
+        ("closes_at", Instant),
+        ("since", Integer),
+    ];
+    [ROW_KEY.as_slice(), &numbers(), &of_row].concat()
+}
+
+/// What rows were, months that are locked, and what jobs have run.
+fn history() -> Vec<Table> {
+    let replaced = [("until", Integer), ("replaced_at", Instant), ("reason", Text), ("run", Integer)];
+    let tombstones = [
+        ("service_guid", Guid),
+        ("period_type", Text),
+        ("period", Text),
+        ("revision", Integer),
+        ("closes_at", Instant),
+        ("since", Integer),
+    ];
+    let locks = [
+        ("month", Text),
+        ("locked_commit", Integer),
+        ("locked_at", Instant),
+        ("unlocked_commit", Integer),
+        ("unlocked_at", Instant),
+    ];
+    let held_back = [("gone", Flag)];
+    let of_pending = [("event_count", Integer), ("input_digest", Bytes), ("clamped", Flag), ("reason", Integer)];
+    let pending = [[("month", Text)].as_slice(), &ROW_KEY, &held_back, &numbers(), &of_pending].concat();
+    let runs = [("id", Integer), ("job", Text), ("started_at", Instant), ("ended_at", Instant), ("outcome", Text)];
+    vec![
+        Table::new(
+            "usage_history",
+            "service_guid, period_type, period, until",
+            &[usage_row().as_slice(), &replaced].concat(),
+        ),
+        Table::new("usage_tombstones", "service_guid, period_type, period", &tombstones),
+        Table::new("row_commits", "at", &[("at", Integer), ("number", Integer)]),
+        Table::new("period_locks", "month, locked_commit", &locks),
+        Table::new("usage_pending", "month, service_guid, period_type, period", &pending),
+        Table::new(JOB_RUNS, "id", &runs),
     ]
 }

@@ -24,11 +24,36 @@ impl Store {
     /// When the database fails.
     pub async fn usage_row(&self, service: Uuid, period_type: PeriodType, period: Day) -> Result<Option<UsageRow>> {
         let read = async || {
-            let row = "SELECT * FROM service_usage WHERE service_guid = $1 AND period_type = $2 AND period = $3";
-            let row = self.db.readers.sql(row).bind(Shown::from(service)).bind(period_type.name());
-            row.bind(period.to_string()).optional().await?.as_ref().map(usage_row).transpose()
+            let row = self.db.readers.sql(
+                "SELECT *, EXISTS (SELECT 1 FROM period_locks WHERE month = $4 AND unlocked_commit IS NULL) AS is_locked
+                 FROM service_usage WHERE service_guid = $1 AND period_type = $2 AND period = $3",
+            );
+            let row = row.bind(Shown::from(service)).bind(period_type.name()).bind(period.to_string());
+            row.bind(period.month().to_string()).optional().await?.as_ref().map(lockable_row).transpose()
         };
         self.recent.rows.answer(&self.db, (service, period_type, period), read).await
+    }
+
+    /// One row as it stood after a commit ([`Store::commit_as_of`]). None where there was none, and where it was not closed
+    /// then and has changed since: such versions are not kept.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn usage_row_as_of(
+        &self,
+        service: Uuid,
+        period_type: PeriodType,
+        period: Day,
+        commit: i64,
+    ) -> Result<Option<UsageRow>> {
+        let row = self.db.readers.sql(
+            "SELECT *, EXISTS (SELECT 1 FROM period_locks WHERE month = $5 AND locked_commit <= $4
+                 AND (unlocked_commit IS NULL OR unlocked_commit > $4)) AS is_locked
+             FROM usage_versions WHERE service_guid = $1 AND period_type = $2 AND period = $3
+                 AND since <= $4 AND until > $4",
+        );
+        let row = row.bind(Shown::from(service)).bind(period_type.name()).bind(period.to_string());
+        row.bind(commit).bind(period.month().to_string()).optional().await?.as_ref().map(lockable_row).transpose()
     }
 
     /// The rows of a period with the most messages, most first.
@@ -56,6 +81,25 @@ impl Store {
             .stream()
             .map(|row| usage_row(&row?))
     }
+
+    /// The same as they stood after a commit ([`Store::commit_as_of`]), but those that were not closed then and have changed
+    /// since: such versions are not kept.
+    pub fn usage_rows_as_of<'s>(
+        &'s self,
+        filter: &'s RowFilter,
+        commit: i64,
+    ) -> impl Stream<Item = Result<UsageRow>> + use<'s> {
+        let from = filter.from.map(|from| filter.period_type.period_of(from).to_string());
+        let rows = self.db.exports.sql(&AS_OF);
+        rows.bind(filter.period_type.name())
+            .bind(from)
+            .bind(filter.period_type.period_of(filter.to).to_string())
+            .bind(filter.services.is_empty())
+            .bind(Guids::from(filter.services.as_slice()))
+            .bind(commit)
+            .stream()
+            .map(|row| usage_row(&row?))
+    }
 }
 
 /// In SQLite rows are kept by period, and looked up one by one: at the services' pace the walk is at one place of each period,
@@ -75,6 +119,27 @@ static BY_SERVICE: ByDialect = ByDialect {
                WHERE period_type = $1 AND period BETWEEN coalesce($2, '') AND $3 AND ($4 OR service_guid = ANY ($5))
                ORDER BY service_guid, period",
 };
+
+/// One statement, so that no row is missed which is replaced meanwhile.
+static AS_OF: ByDialect = ByDialect {
+    sqlite: "WITH RECURSIVE wanted (at) AS (SELECT 1 UNION ALL SELECT at + 16 FROM wanted WHERE at + 16 < length($5))
+             SELECT * FROM usage_versions
+             WHERE period_type = $1 AND period BETWEEN coalesce($2, '') AND $3
+                 AND ($4 OR service_guid IN (SELECT lower(hex(substr($5, at, 16))) FROM wanted))
+                 AND since <= $6 AND until > $6
+             ORDER BY service_guid, period",
+    postgres: "SELECT * FROM usage_versions
+               WHERE period_type = $1 AND period BETWEEN coalesce($2, '') AND $3 AND ($4 OR service_guid = ANY ($5))
+                   AND since <= $6 AND until > $6
+               ORDER BY service_guid, period",
+};
+
+/// With whether its month is locked, which no change is stored for in the row.
+fn lockable_row(row: &Row) -> Result<UsageRow> {
+    let unlocked = usage_row(row)?;
+    let is_locked = row.get("is_locked")?;
+    Ok(UsageRow { state: if is_locked { RowState::Locked } else { unlocked.state }, ..unlocked })
+}
 
 /// Columns are found by their place in the table: an export has many rows, and names cost as much as values.
 fn usage_row(row: &Row) -> Result<UsageRow> {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use thiserror::Error;
 
-use crate::model::UsageRow;
+use crate::model::{Instant, UsageRow};
 use crate::store::{RowFilter, Store, StoreError};
 
 /// The columns behind ServiceGuid, PeriodType and Period; the order is that of [`crate::model::Numbers`].
@@ -61,8 +61,32 @@ pub async fn export(
     format: ExportFormat,
     out: &mut (dyn Write + Send),
 ) -> Result<(), ExportError> {
+    write_all(store.usage_rows(filter), format, out).await
+}
+
+/// Writes the same rows as they stood at an instant; without those that were not closed then and have changed since, for such
+/// versions are not kept (`spec/usage.md`, law 9).
+///
+/// # Errors
+/// When the store fails, or `out` can't be written.
+pub async fn export_as_of(
+    store: &Store,
+    filter: &RowFilter,
+    instant: Instant,
+    format: ExportFormat,
+    out: &mut (dyn Write + Send),
+) -> Result<(), ExportError> {
+    let commit = store.commit_as_of(instant).await?;
+    write_all(store.usage_rows_as_of(filter, commit), format, out).await
+}
+
+async fn write_all(
+    rows: impl Stream<Item = Result<UsageRow, StoreError>>,
+    format: ExportFormat,
+    out: &mut (dyn Write + Send),
+) -> Result<(), ExportError> {
     let mut writer = Writer::new(format, out)?;
-    let mut batches = pin!(store.usage_rows(filter).ready_chunks(ROWS_PER_BATCH));
+    let mut batches = pin!(rows.ready_chunks(ROWS_PER_BATCH));
     while let Some(rows) = batches.next().await {
         writer.write(&rows.into_iter().collect::<Result<Vec<UsageRow>, StoreError>>()?)?;
     }

@@ -1,6 +1,7 @@
 //! The read module: the one place that answers questions about usage, for the API, the export and the command line.
 
 pub mod export;
+pub mod restatements;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ pub struct Reports {
     store: Store,
     clock: Clock,
     zone: Zone,
+    as_of: Option<Instant>,
 }
 
 /// A service and its row for one period.
@@ -43,7 +45,14 @@ pub enum UsageError {
 impl Reports {
     #[must_use]
     pub const fn new(store: Store, clock: Clock, zone: Zone) -> Self {
-        Self { store, clock, zone }
+        Self { store, clock, zone, as_of: None }
+    }
+
+    /// The same questions, answered as they would have been at an earlier instant. A row that was not closed then, and has
+    /// changed since, is not there: such versions are not kept (`spec/usage.md`, law 9).
+    #[must_use]
+    pub fn as_of(self, instant: Instant) -> Self {
+        Self { as_of: Some(instant), ..self }
     }
 
     /// The period that is meant where none is named: yesterday, or the month that contains it (`spec/api.md`, section 6,
@@ -71,9 +80,15 @@ impl Reports {
             return Err(UsageError::PeriodInFuture { period, today });
         }
         let entry = self.store.service(service).await?.ok_or(UsageError::NoSuchService(service))?;
-        let mut row = self.store.usage_row(service, period_type, period).await?;
+        let mut row = match self.as_of {
+            None => self.store.usage_row(service, period_type, period).await?,
+            Some(instant) => {
+                let commit = self.store.commit_as_of(instant).await?;
+                self.store.usage_row_as_of(service, period_type, period, commit).await?
+            }
+        };
         if let Some(row) = &mut row {
-            row.state = state_at(row, self.zone, self.clock.now());
+            row.state = state_at(row, self.zone, self.as_of.unwrap_or_else(|| self.clock.now()));
         }
         Ok(ServiceUsage { service: entry, period_type, period, row })
     }
@@ -87,8 +102,12 @@ impl Reports {
 /// while the end of a period and `closes_at` come by themselves (`spec/usage.md`, states).
 fn state_at(row: &UsageRow, zone: Zone, now: Instant) -> RowState {
     match row.state {
-        RowState::Open | RowState::Settling if now < zone.start_of(row.period_type.after(row.period)) => RowState::Open,
-        RowState::Open | RowState::Settling if now < row.closes_at => RowState::Settling,
+        RowState::Open | RowState::Settling | RowState::Closed
+            if now < zone.start_of(row.period_type.after(row.period)) =>
+        {
+            RowState::Open
+        }
+        RowState::Open | RowState::Settling | RowState::Closed if now < row.closes_at => RowState::Settling,
         RowState::Open | RowState::Settling => RowState::Closed,
         last => last,
     }
@@ -120,13 +139,14 @@ mod tests {
             closes_at: instant("2026-03-09T06:00:00Z"),
         };
         let at = |state, now| state_at(&row(state), zone, instant(now));
-        for stale in [RowState::Open, RowState::Settling] {
+        // One that is closed now was not always so.
+        for stale in [RowState::Open, RowState::Settling, RowState::Closed] {
             assert_eq!(at(stale, "2026-03-09T03:59:59Z"), RowState::Open, "that day has 23 hours");
             assert_eq!(at(stale, "2026-03-09T04:00:00Z"), RowState::Settling);
             assert_eq!(at(stale, "2026-03-09T05:59:59Z"), RowState::Settling);
             assert_eq!(at(stale, "2026-03-09T06:00:00Z"), RowState::Closed);
         }
-        for last in [RowState::Closed, RowState::Restated] {
+        for last in [RowState::Restated, RowState::Locked] {
             assert_eq!(at(last, "2026-03-08T12:00:00Z"), last);
         }
     }

@@ -47,7 +47,33 @@ impl Moving {
             this.ok(SQLITE, &[["ingest"].as_slice(), &files].concat());
         }
         this.ok(SQLITE, &["ingest", "odd.ndjson"]);
+        this.restate();
         this
+    }
+
+    /// Has rows restated, removed and held back after they were closed.
+    fn restate(&self) {
+        let later = |args: &[&str]| {
+            let args = [["--quiet", "--now", "2026-11-23T03:00:00Z"].as_slice(), args].concat();
+            let output = self.binary.command(&args).env("USAGE_ROLLUP__STORE__URL", SQLITE).output().unwrap();
+            assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        let event = |id: &str, kind: &str, time: &str, data: &str| {
+            let name = format!("{id}.ndjson");
+            let of_all = r#""specversion":"1.0","source":"/r","subject":"0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0f0""#;
+            let line = format!(r#"{{{of_all},"id":"{id}","type":"{kind}","time":"{time}","data":{data}}}"#);
+            fs::write(self.binary.path(&name), line).unwrap();
+            name
+        };
+        let used = r#"{"feature":"SecureForms"}"#;
+        let void = r#"{"source":"/r","id":"r1","time":"2026-05-01T01:00:00Z"}"#;
+        let first = event("r1", "feature.used", "2026-05-01T01:00:00Z", used);
+        let second = event("r2", "feature.used", "2026-05-03T01:00:00Z", used);
+        self.ok(SQLITE, &["ingest", &first, &second]);
+        later(&["rollup"]);
+        later(&["ingest", &event("r3", "event.voided", "2026-11-01T01:00:00Z", void)]);
+        later(&["periods", "lock", "2026-06"]);
+        later(&["ingest", &event("r4", "feature.used", "2026-06-05T01:00:00Z", used)]);
     }
 
     fn run(&self, url: &str, args: &[&str]) -> Output {
@@ -126,7 +152,7 @@ async fn a_store_goes_to_postgres_and_back_and_nothing_is_lost() {
     let (valid, revoked) = (key("valid"), key("revoked"));
     from.ok(SQLITE, &["keys", "revoke", revoked["id"].as_str().unwrap()]);
     // What waits to be rolled up goes, too.
-    let mark = "INSERT INTO dirty_partitions VALUES (20510, x''), (20511, x'3f2b8c1e7d544f0a9a550d6f1f8f7a10')";
+    let mark = "INSERT INTO dirty_partitions (day, service_guid) VALUES (20510, x''), (20511, x'3f2b8c1e7d544f0a9a550d6f1f8f7a10')";
     let sqlite = format!("sqlite:{}", dir.join("data/usage.db").display());
     let mut on = sqlx::SqliteConnection::connect(&sqlite).await.unwrap();
     sqlx::query(mark).execute(&mut on).await.unwrap();

@@ -7,6 +7,7 @@
 
 mod api;
 mod away;
+mod books;
 mod commands;
 mod contents;
 mod copy;
@@ -15,6 +16,7 @@ mod daemon;
 mod decode_differential;
 mod decode_mutation;
 mod golden;
+mod history;
 mod laws;
 mod oracle;
 mod oracle_json;

@@ -123,6 +123,20 @@ impl Binary {
         self.database.reset();
     }
 
+    /// What a statement answers in one column, as a reader with SQL finds it.
+    pub fn sql(&self, statement: &str) -> Vec<String> {
+        if self.database.url().is_empty() {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let path = format!("sqlite:{}", self.path("data/usage.db").display());
+            return runtime.block_on(async {
+                let mut on = sqlx::SqliteConnection::connect(&path).await.unwrap();
+                sqlx::query_scalar(sqlx::AssertSqlSafe(statement.to_owned())).fetch_all(&mut on).await.unwrap()
+            });
+        }
+        let answer = super::stores::server().sql(self.database.name(), statement);
+        answer.lines().map(str::to_owned).collect()
+    }
+
     /// Sets an environment variable for every call.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));

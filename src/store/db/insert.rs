@@ -18,6 +18,8 @@ pub struct Insert {
     shared: &'static [&'static str],
     columns: Cow<'static, [&'static str]>,
     tail: Cow<'static, str>,
+    /// Whether the tail is all of the statement, with `{rows}` where the rows belong.
+    is_whole: bool,
     /// By the statement's size, as far as that makes a difference.
     texts: [PerDialect; sqlite::INSERT_SIZES.len()],
 }
@@ -25,7 +27,7 @@ pub struct Insert {
 impl Insert {
     pub const fn new(table: &'static str, columns: &'static [&'static str], tail: &'static str) -> Self {
         let texts = [const { PerDialect::new() }; sqlite::INSERT_SIZES.len()];
-        Self { table, shared: &[], columns: Cow::Borrowed(columns), tail: Cow::Borrowed(tail), texts }
+        Self { table, shared: &[], columns: Cow::Borrowed(columns), tail: Cow::Borrowed(tail), is_whole: false, texts }
     }
 
     /// The same, with columns that groups of rows share, and of texts that are not constant.
@@ -36,6 +38,11 @@ impl Insert {
         tail: String,
     ) -> Self {
         Self { shared, columns: columns.into(), tail: tail.into(), ..Self::new(table, &[], "") }
+    }
+
+    /// A statement that holds rows which are sent with it against others: they are the table `{rows}` in its text.
+    pub fn of_rows(shared: &'static [&'static str], columns: Vec<&'static str>, statement: String) -> Self {
+        Self { is_whole: true, ..Self::made("", shared, columns, statement) }
     }
 
     /// Inserts all items; `bind` adds a row's values in the order of the columns.
@@ -99,6 +106,13 @@ impl Insert {
     }
 
     fn text(&self, dialect: Dialect, rows: usize) -> String {
+        if self.is_whole {
+            let rows = match dialect {
+                Dialect::Sqlite => sqlite::rows_as_table(self.shared, &self.columns, rows),
+                Dialect::Postgres => postgres::rows_as_table(self.shared, &self.columns),
+            };
+            return self.tail.replace("{rows}", &rows);
+        }
         let values = match dialect {
             Dialect::Sqlite => sqlite::rows_to_insert(self.shared.len(), self.columns.len(), rows),
             Dialect::Postgres => postgres::rows_to_insert(self.shared.len(), self.columns.len()),

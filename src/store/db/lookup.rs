@@ -16,6 +16,8 @@ use crate::model::Day;
 pub enum Column {
     Guid(&'static str),
     Day(&'static str),
+    /// Of at most 11 characters.
+    Number(&'static str),
     /// Bytes that `encode` made.
     Encoded(&'static str),
     /// Bytes of any length.
@@ -125,6 +127,13 @@ impl<'a> Found<'a> {
     pub fn day(&mut self) -> Result<Option<Day>> {
         match self {
             Self::Joined(rows) => rows.day(),
+            Self::Plain(rows) => rows.value(),
+        }
+    }
+
+    pub fn number(&mut self) -> Result<Option<i64>> {
+        match self {
+            Self::Joined(rows) => rows.number(),
             Self::Plain(rows) => rows.value(),
         }
     }

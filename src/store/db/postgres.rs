@@ -135,6 +135,14 @@ pub(super) fn rows_to_insert(shared: usize, columns: usize) -> String {
     format!("OVERRIDING SYSTEM VALUE SELECT {selected} FROM unnest({}) AS added", columns.join(", "))
 }
 
+/// Rows that are sent as a table with named columns.
+pub(super) fn rows_as_table(shared: &[&str], columns: &[&str]) -> String {
+    let own: Vec<String> = (1..).zip(shared).map(|(number, name)| format!("${number} AS {name}")).collect();
+    let arrays: Vec<String> = (1..=columns.len()).map(|number| format!("${}", shared.len() + number)).collect();
+    let (own, arrays, columns) = (own.join(", "), arrays.join(", "), columns.join(", "));
+    format!("(SELECT {own}, added.* FROM unnest({arrays}) AS added ({columns}))")
+}
+
 /// Lists are parameters: arrays.
 pub(super) fn in_list(parameter: &str) -> String {
     format!("= ANY ({parameter})")
@@ -143,7 +151,9 @@ pub(super) fn in_list(parameter: &str) -> String {
 pub(super) fn lookup(lookup: &Lookup) -> String {
     let Lookup { columns, table, keys, condition, .. } = lookup;
     let column = |column: &Column| match column {
-        Column::Guid(name) | Column::Day(name) | Column::Encoded(name) | Column::Bytes(name) => *name,
+        Column::Guid(name) | Column::Day(name) | Column::Number(name) | Column::Encoded(name) | Column::Bytes(name) => {
+            *name
+        }
     };
     let columns = columns.iter().map(column).collect::<Vec<&str>>().join(", ");
     let mut conditions: Vec<String> = (1..).zip(*keys).map(|(number, key)| format!("{key} = key{number}")).collect();

@@ -173,6 +173,16 @@ pub(super) fn rows_to_insert(shared: usize, columns: usize, rows: usize) -> Stri
     format!("SELECT * FROM (SELECT {}) CROSS JOIN ({rows}) WHERE true", shared.join(", "))
 }
 
+/// Rows that are sent as a table with named columns.
+pub(super) fn rows_as_table(shared: &[&str], columns: &[&str], rows: usize) -> String {
+    let row = ["(", &vec!["?"; columns.len()].join(","), ")"].concat();
+    let rows = vec![row; rows].join(",");
+    let shared: Vec<String> = shared.iter().map(|name| format!("? AS {name}")).collect();
+    let columns: Vec<String> = (1..).zip(columns).map(|(number, name)| format!("column{number} AS {name}")).collect();
+    let (shared, columns) = (shared.join(", "), columns.join(", "));
+    format!("(SELECT * FROM (SELECT {shared}) CROSS JOIN (SELECT {columns} FROM (VALUES {rows})))")
+}
+
 /// Lists are parameters: numbers as JSON, and GUIDs one after the other, to be cut up.
 pub(super) fn in_list(of_integers: bool, parameter: &str) -> String {
     if of_integers {
@@ -195,7 +205,7 @@ pub(super) fn lookup(lookup: &Lookup) -> String {
     let Lookup { columns, table, keys, condition, .. } = lookup;
     let column = |column: &Column| match column {
         Column::Guid(name) | Column::Encoded(name) => (*name).to_owned(),
-        Column::Day(name) => format!("printf('%11s', coalesce({name}, ''))"),
+        Column::Day(name) | Column::Number(name) => format!("printf('%11s', coalesce({name}, ''))"),
         Column::Bytes(name) => format!("printf('%11s', length({name})) || {name}"),
     };
     let columns = columns.iter().map(column).collect::<Vec<String>>().join(" || ");
@@ -242,7 +252,7 @@ impl<'a> JoinedRows<'a> {
         self.take(length)
     }
 
-    fn number<N: FromStr<Err = ParseIntError>>(&mut self) -> Result<Option<N>> {
+    pub fn number<N: FromStr<Err = ParseIntError>>(&mut self) -> Result<Option<N>> {
         let text = str::from_utf8(self.take(11)?).map_err(StoreError::inconsistent)?.trim_start();
         if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(StoreError::inconsistent) }
     }
