@@ -19,6 +19,7 @@ mod services;
 mod signals;
 mod status;
 mod store;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -75,6 +76,7 @@ enum Command {
     Ingest(ingest::Args),
     Rollup(rollup::Args),
     Backfill(backfill::Args),
+    Verify(verify::Args),
     Export(export::Args),
     Services(services::Args),
     Keys(keys::Args),
@@ -129,6 +131,7 @@ impl Cli {
                 Command::Ingest(args) => args.run(&options).await,
                 Command::Rollup(args) => args.run(&options).await,
                 Command::Backfill(args) => args.run(&options).await,
+                Command::Verify(args) => Box::pin(args.run(&options)).await,
                 Command::Export(args) => args.run(&options).await,
                 Command::Services(args) => args.run(&options).await,
                 Command::Keys(args) => args.run(&options).await,

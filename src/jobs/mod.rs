@@ -8,8 +8,10 @@ mod import;
 mod ingest;
 mod merge;
 mod reading;
+mod repair;
 mod replay;
 mod rollup;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,8 +27,10 @@ pub use copy::copy_store;
 pub use import::{ImportError, import_services};
 pub use ingest::{IngestReport, Wanted, inbox_holds_files, ingest};
 pub use reading::Reading;
+pub use repair::{Repaired, repair};
 pub use replay::{ReplayReport, replay};
 pub use rollup::{RollupReport, rollup};
+pub use verify::{Checked, Pending, Scope, Verified, verify};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -131,15 +135,21 @@ impl Installation {
     /// # Errors
     /// When somebody else holds it for longer than the run waits, or the directory went with a copy of this store.
     pub async fn lease(&self, run: &Run) -> anyhow::Result<Lease> {
-        let lock_file = self.data_dir.join(LOCK_FILE);
-        let lease = self.store.lease(&lock_file, run.purpose, self.now(), run.wait).await.map_err(JobError::Lease)?;
-        belonging::claim(&self.data_dir, &self.name, &self.config.store.url)?;
+        let lease = self.lease_as_it_is(run).await?;
         if !self.is_clean.load(Ordering::Relaxed) {
             for orphan in self.log.clean_up(&self.store.live_paths().await?)? {
                 tracing::warn!(path = %orphan.display(), "moved aside a segment that the catalog does not know");
             }
             self.is_clean.store(true, Ordering::Relaxed);
         }
+        Ok(lease)
+    }
+
+    /// Takes the lease, and leaves what lies about where it is.
+    async fn lease_as_it_is(&self, run: &Run) -> anyhow::Result<Lease> {
+        let lock_file = self.data_dir.join(LOCK_FILE);
+        let lease = self.store.lease(&lock_file, run.purpose, self.now(), run.wait).await.map_err(JobError::Lease)?;
+        belonging::claim(&self.data_dir, &self.name, &self.config.store.url)?;
         Ok(lease)
     }
 

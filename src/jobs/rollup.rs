@@ -214,7 +214,7 @@ fn next_partitions(dirty: &[DirtyPartition], rows_together: u64) -> usize {
     dirty.iter().take_while(fits).take(PARTITIONS_TOGETHER).count()
 }
 
-fn folder(installation: &Installation) -> Folder {
+pub(super) fn folder(installation: &Installation) -> Folder {
     let window = i64::try_from(installation.config.ingest.identity_window.as_nanos()).unwrap_or(i64::MAX);
     let rules = FoldRules {
         zone: installation.config.reporting.timezone,

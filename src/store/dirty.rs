@@ -101,7 +101,7 @@ pub(super) async fn mark_dirty(transaction: &mut Transaction, commit: &LogCommit
 }
 
 /// Marks days: of one service, or whole.
-async fn insert(transaction: &mut Transaction, marks: &[(Day, Option<Uuid>)]) -> Result<()> {
+pub(super) async fn insert(transaction: &mut Transaction, marks: &[(Day, Option<Uuid>)]) -> Result<()> {
     static MARKS: Insert = Insert::new("dirty_partitions", &["day", "service_guid"], "ON CONFLICT DO NOTHING");
     MARKS
         .all(transaction, marks, |values, (day, service)| {

@@ -3,6 +3,7 @@
 //!
 //! Whoever writes holds the [`Lease`], and every commit checks it. Readers are never blocked.
 
+mod audit;
 mod copy;
 mod db;
 mod dead_letters;
@@ -13,6 +14,7 @@ mod facts;
 mod keys;
 mod lease;
 mod log;
+mod repair;
 mod rollup;
 mod rows;
 mod settings;
@@ -25,6 +27,7 @@ use std::path::PathBuf;
 use sqlx::migrate::MigrateError;
 use thiserror::Error;
 
+pub use audit::{AuditedInput, StoredProgress, StoredState};
 pub use copy::{Copied, CopiedTable, CopyError};
 pub use db::{Server, StoreUrl, UrlError, without_password};
 pub use dead_letters::{DeadLetter, StoredDeadLetter};
@@ -34,6 +37,7 @@ pub use facts::{EncodedMonths, ServiceFacts, StoredService};
 pub use keys::{ApiKey, NewApiKey, Role};
 pub use lease::{Lease, LeaseError};
 pub use log::{Input, InputKind, InputState, LogCommit};
+pub use repair::{LedgerFix, ServiceFix};
 pub use rollup::RollupCommit;
 pub use rows::{RowFate, RowsWritten, ServiceRows};
 pub use status::{Ledger, Status};
