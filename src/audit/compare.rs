@@ -86,7 +86,13 @@ struct Rows {
 }
 
 impl Comparing<'_> {
-    fn push(&mut self, subject: &Subject, field: &str, expected: &dyn std::fmt::Display, found: &dyn std::fmt::Display) {
+    fn push(
+        &mut self,
+        subject: &Subject,
+        field: &str,
+        expected: &dyn std::fmt::Display,
+        found: &dyn std::fmt::Display,
+    ) {
         self.found.push(Difference::new(subject, field, expected, found));
     }
 
@@ -263,7 +269,8 @@ fn shown(day: Option<Day>) -> String {
 /// The rows that facts make, through this day.
 fn drafts(fresh: &Facts, through: Option<Day>) -> BTreeMap<(PeriodType, Day), DraftRow> {
     let Some((first, through)) = fresh.totals.first_day.zip(through) else { return BTreeMap::new() };
-    let opening = fresh.months.range(..first.month()).fold(Gauges::default(), |held, (_, month)| held.plus(&month.change()));
+    let opening =
+        fresh.months.range(..first.month()).fold(Gauges::default(), |held, (_, month)| held.plus(&month.change()));
     let rows = draft_rows(first, first, through, opening, &fresh.months);
     rows.into_iter().map(|row| ((row.period_type, row.period), row)).collect()
 }
@@ -314,8 +321,11 @@ fn row_fields(row: &UsageRow) -> BTreeMap<String, String> {
 }
 
 fn fields_of(numbers: &Numbers, events: i64, digest: u128, clamped: bool) -> BTreeMap<String, String> {
-    let mut fields: BTreeMap<String, String> =
-        Numbers::COLUMNS.iter().zip(numbers.0).map(|(column, number)| ((*column).to_owned(), number.to_string())).collect();
+    let mut fields: BTreeMap<String, String> = Numbers::COLUMNS
+        .iter()
+        .zip(numbers.0)
+        .map(|(column, number)| ((*column).to_owned(), number.to_string()))
+        .collect();
     fields.insert("event_count".to_owned(), events.to_string());
     fields.insert("input_digest".to_owned(), format!("{digest:032x}"));
     fields.insert("clamped".to_owned(), clamped.to_string());

@@ -7,9 +7,7 @@ use std::ops::RangeInclusive;
 use uuid::Uuid;
 
 use crate::model::{Day, Gauges, USER_CLASSES};
-use crate::rollup::{
-    MonthFacts, PartitionFacts, ServiceDay, ServiceTotals, UserDay, UserHistory, class_moves,
-};
+use crate::rollup::{MonthFacts, PartitionFacts, ServiceDay, ServiceTotals, UserDay, UserHistory, class_moves};
 use crate::store::StoredState;
 
 /// Days of a damaged database that lie outside are no days of events.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Difference, Subject};
+use crate::model::Day;
+use crate::rollup::VoidMark;
 use crate::store::{AuditedInput, LedgerFix};
 
 /// What the event log says of all inputs.
@@ -30,7 +32,8 @@ pub fn compare_ledger(inputs: &[AuditedInput], log: &Ledger) -> (Vec<Difference>
             }
         };
         check("accepted", accepted, input.accepted);
-        for ((field, expected), stored) in ["duplicate", "voided", "conflicting"].iter().zip(uncounted).zip(input.uncounted)
+        for ((field, expected), stored) in
+            ["duplicate", "voided", "conflicting"].iter().zip(uncounted).zip(input.uncounted)
         {
             check(field, expected, stored);
         }
@@ -52,4 +55,16 @@ pub fn compare_ledger(inputs: &[AuditedInput], log: &Ledger) -> (Vec<Difference>
         }
     }
     (found, fixes)
+}
+
+/// Names the voids that the store lost, and those that it has and the log does not.
+#[must_use]
+pub fn compare_voids(lost: &[VoidMark], unknown: &[VoidMark]) -> Vec<Difference> {
+    let difference = |mark: &VoidMark, expected: &str, found: &str| {
+        let subject = Subject::Void { service: mark.service, target_day: Day::utc_of(mark.time) };
+        Difference::new(&subject, &format!("void of {} {}", mark.source, mark.id), &expected, &found)
+    };
+    let lost = lost.iter().map(|mark| difference(mark, "one, as in the event log", "none"));
+    let unknown = unknown.iter().map(|mark| difference(mark, "none, as in the event log", "one"));
+    lost.chain(unknown).collect()
 }

@@ -3,6 +3,7 @@
 
 mod compare;
 mod difference;
+pub mod explain;
 
 mod fresh;
 mod ledger;
@@ -11,5 +12,5 @@ mod segments;
 pub use compare::{Compared, Within, compare};
 pub use difference::{Difference, Differences, Subject};
 pub use fresh::{Facts, Recomputed, by_service};
-pub use ledger::{Ledger, compare_ledger};
+pub use ledger::{Ledger, compare_ledger, compare_voids};
 pub use segments::{CheckedSegment, check_segment};

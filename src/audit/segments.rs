@@ -42,7 +42,12 @@ pub fn check_segment(log: &EventLogDir, reader: &SegmentReader, segment: &Segmen
     let mut next = 0_u64;
     for partition in &segment.partitions {
         if partition.first_row != next {
-            found.push(Difference::new(&subject, &format!("first row of {}", partition.day), &next, &partition.first_row));
+            found.push(Difference::new(
+                &subject,
+                &format!("first row of {}", partition.day),
+                &next,
+                &partition.first_row,
+            ));
         }
         next = next.saturating_add(partition.rows);
     }

@@ -5,6 +5,7 @@ mod completions;
 mod config;
 mod dead_letters;
 mod demo;
+mod explain;
 mod export;
 mod generate;
 mod ingest;
@@ -77,6 +78,7 @@ enum Command {
     Rollup(rollup::Args),
     Backfill(backfill::Args),
     Verify(verify::Args),
+    Explain(explain::Args),
     Export(export::Args),
     Services(services::Args),
     Keys(keys::Args),
@@ -132,6 +134,7 @@ impl Cli {
                 Command::Rollup(args) => args.run(&options).await,
                 Command::Backfill(args) => args.run(&options).await,
                 Command::Verify(args) => Box::pin(args.run(&options)).await,
+                Command::Explain(args) => args.run(&options).await,
                 Command::Export(args) => args.run(&options).await,
                 Command::Services(args) => args.run(&options).await,
                 Command::Keys(args) => args.run(&options).await,

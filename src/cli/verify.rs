@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use indicatif::HumanCount;
 use serde_json::json;
 use uuid::Uuid;
@@ -63,10 +65,11 @@ fn text(verified: &Verified, repaired: Option<&Repaired>) -> String {
     let mut lines = Vec::new();
     if let Some(repaired) = repaired {
         lines.push(format!(
-            "Repaired: facts of {} services, rows of {}, {} inputs; {} files moved aside, {} rows written. Then verified:",
+            "Repaired: facts of {} services, rows of {}, {} inputs, {} voids; {} files moved aside, {} rows written. Then verified:",
             count(repaired.facts as u64),
             count(repaired.rows as u64),
             count(repaired.inputs as u64),
+            count(repaired.voids as u64),
             count(repaired.orphans as u64),
             count(repaired.rows_written),
         ));
@@ -88,8 +91,14 @@ fn text(verified: &Verified, repaired: Option<&Repaired>) -> String {
             count(pending.services),
         ));
     }
+    let mut unreadable: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (day, problem) in &verified.unreadable {
-        lines.push(format!("  UTC day {day} can't be recomputed, and was taken as it is: {problem}"));
+        unreadable.entry(problem).or_default().push(day);
+    }
+    for (problem, days) in unreadable {
+        let (first, last) = (days[0], days[days.len() - 1]);
+        let days = if first == last { format!("UTC day {first}") } else { format!("UTC days of {first} to {last}") };
+        lines.push(format!("  {days} can't be recomputed, and were taken as they are: {problem}"));
     }
     lines.extend(verified.differences.named.iter().map(|difference| format!("  DIFFERS: {difference}")));
     if verified.differences.more > 0 {

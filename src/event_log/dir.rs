@@ -37,11 +37,7 @@ impl EventLogDir {
     /// Names the directories, for whoever only reads.
     #[must_use]
     pub fn at(data_dir: &Path) -> Self {
-        Self {
-            segments: data_dir.join("events"),
-            unfinished: data_dir.join("tmp"),
-            orphans: data_dir.join("orphans"),
-        }
+        Self { segments: data_dir.join("events"), unfinished: data_dir.join("tmp"), orphans: data_dir.join("orphans") }
     }
 
     /// Where a segment of this relative path lies.
@@ -142,18 +138,12 @@ impl EventLogDir {
             fs::remove_file(&path).map_err(EventLogError::io("remove", &path))?;
         }
         let mut orphans = Vec::new();
-        for folder in entries(&self.segments)?.into_iter().filter(|path| path.is_dir()) {
-            for path in entries(&folder)? {
-                let relative = path.strip_prefix(&self.segments).unwrap_or(&path).to_string_lossy().into_owned();
-                if live.contains(&relative) {
-                    continue;
-                }
-                let aside = self.orphans.join(&relative);
-                let aside_folder = aside.parent().unwrap_or(&self.orphans);
-                fs::create_dir_all(aside_folder).map_err(EventLogError::io("create the directory", aside_folder))?;
-                fs::rename(&path, &aside).map_err(EventLogError::io("move aside", &path))?;
-                orphans.push(aside);
-            }
+        for relative in self.files()?.into_iter().filter(|relative| !live.contains(relative)) {
+            let (path, aside) = (self.segments.join(&relative), self.orphans.join(&relative));
+            let aside_folder = aside.parent().unwrap_or(&self.orphans);
+            fs::create_dir_all(aside_folder).map_err(EventLogError::io("create the directory", aside_folder))?;
+            fs::rename(&path, &aside).map_err(EventLogError::io("move aside", &path))?;
+            orphans.push(aside);
         }
         Ok(orphans)
     }

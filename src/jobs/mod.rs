@@ -4,6 +4,7 @@ mod backfill;
 mod belonging;
 mod copy;
 mod draw;
+mod explain;
 mod import;
 mod ingest;
 mod merge;
@@ -24,6 +25,7 @@ use thiserror::Error;
 
 pub use backfill::backfill;
 pub use copy::copy_store;
+pub use explain::{Asked, explain};
 pub use import::{ImportError, import_services};
 pub use ingest::{IngestReport, Wanted, inbox_holds_files, ingest};
 pub use reading::Reading;
@@ -136,6 +138,7 @@ impl Installation {
     /// When somebody else holds it for longer than the run waits, or the directory went with a copy of this store.
     pub async fn lease(&self, run: &Run) -> anyhow::Result<Lease> {
         let lease = self.lease_as_it_is(run).await?;
+        self.claim()?;
         if !self.is_clean.load(Ordering::Relaxed) {
             for orphan in self.log.clean_up(&self.store.live_paths().await?)? {
                 tracing::warn!(path = %orphan.display(), "moved aside a segment that the catalog does not know");
@@ -145,12 +148,17 @@ impl Installation {
         Ok(lease)
     }
 
-    /// Takes the lease, and leaves what lies about where it is.
+    /// Takes the lease so that nobody else writes, and leaves what lies about where it is.
     async fn lease_as_it_is(&self, run: &Run) -> anyhow::Result<Lease> {
         let lock_file = self.data_dir.join(LOCK_FILE);
         let lease = self.store.lease(&lock_file, run.purpose, self.now(), run.wait).await.map_err(JobError::Lease)?;
-        belonging::claim(&self.data_dir, &self.name, &self.config.store.url)?;
+        belonging::check(&self.data_dir, &self.store, &self.config.store.url).await?;
         Ok(lease)
+    }
+
+    /// Before the first write under such a lease.
+    fn claim(&self) -> anyhow::Result<()> {
+        belonging::claim(&self.data_dir, &self.name, &self.config.store.url)
     }
 
     /// How many threads work at once.

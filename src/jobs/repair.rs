@@ -20,6 +20,7 @@ pub struct Repaired {
     pub facts: usize,
     pub rows: usize,
     pub inputs: usize,
+    pub voids: usize,
     /// Files that were moved aside.
     pub orphans: usize,
     pub rows_written: u64,
@@ -33,6 +34,7 @@ pub struct Repaired {
 /// As for verifying and rolling up.
 pub async fn repair(installation: &Installation, run: &Run, scope: &Scope) -> anyhow::Result<(Verified, Repaired)> {
     let lease = installation.lease_as_it_is(run).await?;
+    installation.claim()?;
     let mut verified = verify_leased(installation, run, &lease, scope).await?;
     let mut repaired = Repaired::default();
     for _ in 0..ROUNDS {
@@ -56,7 +58,7 @@ impl Repairing<'_> {
     /// Does what can be done, and tells whether anything was.
     async fn repair(&self, verified: &mut Verified, repaired: &mut Repaired) -> anyhow::Result<bool> {
         let store = &self.installation.store;
-        let Fixes { mut facts, rows, gone, ledger, has_orphans } = std::mem::take(&mut verified.fixes);
+        let Fixes { mut facts, rows, gone, ledger, voids, has_orphans } = std::mem::take(&mut verified.fixes);
         // What can't be read can't be made anew, and whose facts it holds is not known.
         if !verified.unreadable.is_empty() {
             facts.clear();
@@ -73,6 +75,9 @@ impl Repairing<'_> {
             let commit = RollupCommit { rows, ..RollupCommit::default() };
             repaired.rows_written += store.commit_rollup(self.lease, &commit, today, now).await?;
         }
+        // Before anything is folded.
+        store.mend_voids(self.lease, &voids.0, &voids.1).await?;
+        repaired.voids += voids.0.len() + voids.1.len();
         for fix in &facts {
             self.run.check()?;
             store.forget_facts(self.lease, fix).await?;
@@ -93,13 +98,14 @@ impl Repairing<'_> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(has_orphans || !(facts.is_empty() && rows.is_empty() && ledger.is_empty()))
+        Ok(has_orphans
+            || !(voids.0.is_empty() && voids.1.is_empty() && facts.is_empty() && rows.is_empty() && ledger.is_empty()))
     }
 }
 
 /// What to do about what is left.
 fn left(verified: &Verified) -> Vec<String> {
-    use crate::audit::Subject::{Input, Segment, Void};
+    use crate::audit::Subject::{Input, Segment};
     let mut left = Vec::new();
     let any = |is: fn(&crate::audit::Subject) -> bool| verified.differences.named.iter().any(|of| is(&of.subject));
     if any(|subject| matches!(subject, Segment { .. })) {
@@ -110,10 +116,10 @@ fn left(verified: &Verified) -> Vec<String> {
         );
     }
     if any(|subject| matches!(subject, Input { .. })) {
-        left.push("the ledger has rejected lines, or inputs, that nothing else tells of: restore the database from a backup".to_owned());
-    }
-    if any(|subject| matches!(subject, Void { .. })) {
-        left.push("voids differ from those of the event log: restore the database from a backup".to_owned());
+        left.push(
+            "the ledger has rejected lines, or inputs, that nothing else tells of: restore the database from a backup"
+                .to_owned(),
+        );
     }
     left
 }

@@ -3,8 +3,7 @@
 //! It holds the lease, so that nothing changes meanwhile: a daemon beside it goes on to serve, and ingests when it is done.
 //! It goes by ranges of services, as rollup does, and makes all facts of a service anew, from nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasher as _, RandomState};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -14,7 +13,7 @@ use uuid::Uuid;
 use super::{Installation, Run, rollup};
 use crate::audit::{
     CheckedSegment, Compared, Difference, Differences, Ledger, Recomputed, Subject, Within, by_service, check_segment,
-    compare, compare_ledger,
+    compare, compare_ledger, compare_voids,
 };
 use crate::event_log::{EventLogError, Segment, SegmentReader};
 use crate::model::{Day, Instant, PeriodType};
@@ -74,6 +73,8 @@ pub struct Fixes {
     pub rows: Vec<ServiceFix>,
     pub gone: Vec<(Uuid, Vec<(PeriodType, Day)>)>,
     pub ledger: Vec<LedgerFix>,
+    /// Voids that the store lost, and those that the log does not hold.
+    pub voids: (Vec<VoidMark>, Vec<VoidMark>),
     pub has_orphans: bool,
 }
 
@@ -118,6 +119,7 @@ pub(super) async fn verify_leased(
         dirty,
         months,
         folder: Arc::new(rollup::folder(installation)),
+        voids: None,
         ledger: Ledger::default(),
         verified: Verified::default(),
     };
@@ -145,6 +147,8 @@ struct Verifying<'a> {
     dirty: BTreeMap<Day, DirtyPartition>,
     months: Vec<Day>,
     folder: Arc<Folder>,
+    /// The voids of the log by the UTC day that they aim at, where the log was read whole.
+    voids: Option<BTreeMap<Day, Vec<VoidMark>>>,
     ledger: Ledger,
     verified: Verified,
 }
@@ -176,7 +180,7 @@ impl Verifying<'_> {
             segment.partitions.is_empty() || segment.partitions.iter().any(|partition| holds(partition.day))
         };
         let segments: Vec<Segment> = self.catalog.iter().filter(is_asked_for).cloned().collect();
-        let mut voids = Voids::default();
+        let mut voids = HashSet::new();
         let mut lines = Some(BTreeMap::new());
         for together in segments.chunks(SEGMENTS_TOGETHER) {
             self.run.check()?;
@@ -188,7 +192,7 @@ impl Verifying<'_> {
             for checked in self.installation.on_threads(check).await? {
                 self.verified.checked.segments += 1;
                 self.verified.differences.extend(checked.differences);
-                voids.add(checked.voids);
+                voids.extend(checked.voids);
                 match checked.lines {
                     None => lines = None,
                     Some(of_segment) => {
@@ -204,8 +208,18 @@ impl Verifying<'_> {
             return Ok(());
         }
         if lines.is_some() {
-            let found = voids.compare(&self.installation.store.all_voids().await?);
-            self.verified.differences.extend(found);
+            let stored: HashSet<VoidMark> = self.installation.store.all_voids().await?.into_iter().collect();
+            let only = |of: &HashSet<VoidMark>, not: &HashSet<VoidMark>| -> Vec<VoidMark> {
+                of.difference(not).cloned().collect::<BTreeSet<_>>().into_iter().collect()
+            };
+            let (lost, unknown) = (only(&voids, &stored), only(&stored, &voids));
+            self.verified.differences.extend(compare_voids(&lost, &unknown));
+            self.verified.fixes.voids = (lost, unknown);
+            let mut by_day: BTreeMap<Day, Vec<VoidMark>> = BTreeMap::new();
+            for mark in voids {
+                by_day.entry(Day::utc_of(mark.time)).or_default().push(mark);
+            }
+            self.voids = Some(by_day);
         }
         self.ledger.accepted = lines;
         let live: BTreeSet<&str> = self.catalog.iter().map(|segment| segment.path.as_str()).collect();
@@ -232,7 +246,11 @@ impl Verifying<'_> {
             }
             let services = (!services.is_empty()).then(|| services.clone());
             let of_day = DirtyPartition { day, rows: 0, services };
-            tasks.push(self.installation.store.partition_task(&of_day).await?);
+            let mut task = self.installation.store.partition_task(&of_day).await?;
+            if let Some(voids) = &mut self.voids {
+                task.voids = voids.remove(&day).unwrap_or_default();
+            }
+            tasks.push(task);
         }
         let tasks = Arc::new(tasks);
         let ranges: Vec<Services> = if services.is_empty() {
@@ -341,37 +359,6 @@ impl Verifying<'_> {
             fixes.gone.push((fix.service, gone));
         }
         self.verified.differences.extend(differences);
-    }
-}
-
-/// The voids of the log: what stands for each, and whom it is of.
-#[derive(Default)]
-struct Voids {
-    hashes: RandomState,
-    known: HashMap<u64, (Uuid, Day)>,
-}
-
-impl Voids {
-    fn add(&mut self, voids: Vec<VoidMark>) {
-        for mark in voids {
-            self.known.insert(self.hashes.hash_one(&mark), (mark.service, Day::utc_of(mark.time)));
-        }
-    }
-
-    fn compare(mut self, stored: &[VoidMark]) -> Vec<Difference> {
-        let difference = |service, target_day, expected: &str, found: &str| {
-            Difference::new(&Subject::Void { service, target_day }, "void", &expected, &found)
-        };
-        let mut found = Vec::new();
-        for mark in stored {
-            if self.known.remove(&self.hashes.hash_one(mark)).is_none() {
-                let told = format!("one of {} {}", mark.source, mark.id);
-                found.push(difference(mark.service, Day::utc_of(mark.time), "none in the event log", &told));
-            }
-        }
-        let lost: BTreeSet<(Uuid, Day)> = self.known.into_values().collect();
-        found.extend(lost.into_iter().map(|(service, day)| difference(service, day, "one of the event log", "none")));
-        found
     }
 }
 

@@ -51,11 +51,13 @@ impl Store {
     /// # Errors
     /// When the database fails, or the catalog is damaged.
     pub async fn catalog(&self) -> Result<Vec<Segment>> {
-        let segments = "SELECT id, path, rows AS segment_rows, bytes, hash, end_at, end_hash FROM segments ORDER BY path";
+        let segments =
+            "SELECT id, path, rows AS segment_rows, bytes, hash, end_at, end_hash FROM segments ORDER BY path";
         let segments = self.db.exports.sql(segments).all().await?;
         let mut segments = segments.iter().map(log::segment).collect::<Result<Vec<Segment>>>()?;
         let places: HashMap<Uuid, usize> = segments.iter().zip(0..).map(|(segment, at)| (segment.id, at)).collect();
-        let partitions = "SELECT segment_id, day, first_row, rows FROM segment_partitions ORDER BY segment_id, first_row";
+        let partitions =
+            "SELECT segment_id, day, first_row, rows FROM segment_partitions ORDER BY segment_id, first_row";
         let mut partitions = self.db.exports.sql(partitions).stream();
         while let Some(row) = partitions.try_next().await? {
             if let Some(at) = places.get(&row.get::<Uuid>("segment_id")?) {
@@ -162,7 +164,7 @@ impl Store {
     }
 }
 
-fn progress_of(row: &Row) -> Result<StoredProgress> {
+pub(super) fn progress_of(row: &Row) -> Result<StoredProgress> {
     Ok(StoredProgress {
         first_day: row.get("first_day")?,
         rows_from: row.get("rows_from")?,

@@ -179,7 +179,7 @@ impl Store {
     }
 }
 
-fn slice(row: &Row, day: Day) -> Result<(Segment, SegmentPartition)> {
+pub(super) fn slice(row: &Row, day: Day) -> Result<(Segment, SegmentPartition)> {
     let (first_row, rows) = (row.unsigned("first_row")?, row.unsigned("rows")?);
     Ok((segment(row)?, SegmentPartition { day, first_row, rows, services: None }))
 }
@@ -283,7 +283,7 @@ async fn insert_segments(transaction: &mut Transaction, segments: &[Segment], no
         .await
 }
 
-async fn insert_voids(transaction: &mut Transaction, voids: &[VoidMark]) -> Result<()> {
+pub(super) async fn insert_voids(transaction: &mut Transaction, voids: &[VoidMark]) -> Result<()> {
     static VOIDS: Insert =
         Insert::new("voids", &["target_day", "service_guid", "target_time", "source", "id"], "ON CONFLICT DO NOTHING");
     VOIDS

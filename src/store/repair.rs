@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::db::Transaction;
-use super::{Lease, Result, Store, decode, dirty, encode};
+use super::db::{AnyText, Transaction};
+use super::{Lease, Result, Store, decode, dirty, encode, log};
 use crate::model::{Day, Gauges};
-use crate::rollup::MonthFacts;
+use crate::rollup::{MonthFacts, VoidMark};
 
 /// An input's part of the ledger, as the event log has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,24 @@ impl Store {
         let days = transaction.sql("SELECT DISTINCT day FROM segment_partitions").all().await?;
         let marks = days.iter().map(|day| Ok((day.get("day")?, Some(service)))).collect::<Result<Vec<_>>>()?;
         dirty::insert(&mut transaction, &marks).await?;
+        transaction.commit().await
+    }
+
+    /// Adds voids that the event log holds, and removes those that it does not.
+    ///
+    /// # Errors
+    /// When the lease is lost or the database fails; then nothing of it is stored.
+    pub async fn mend_voids(&self, lease: &Lease, add: &[VoidMark], remove: &[VoidMark]) -> Result<()> {
+        let mut transaction = self.begin_leased(lease).await?;
+        for mark in remove {
+            let remove = transaction.sql(
+                "DELETE FROM voids
+                 WHERE target_day = $1 AND service_guid = $2 AND target_time = $3 AND source = $4 AND id = $5",
+            );
+            let remove = remove.bind(Day::utc_of(mark.time)).bind(mark.service).bind(mark.time.nanos());
+            remove.bind(AnyText(&mark.source)).bind(AnyText(&mark.id)).execute().await?;
+        }
+        log::insert_voids(&mut transaction, add).await?;
         transaction.commit().await
     }
 

@@ -20,7 +20,7 @@ on_each_store!(
 );
 
 /// So many random sets of events a law; `LAW_CASES` asks for more. Fewer on a server, where each has a database to be made.
-fn config(on: On) -> Config {
+pub fn config(on: On) -> Config {
     let cases: u32 = std::env::var("LAW_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(96);
     let cases = if on == On::Sqlite { cases } else { cases.div_ceil(8) };
     Config { cases, failure_persistence: None, ..Config::default() }
@@ -28,12 +28,12 @@ fn config(on: On) -> Config {
 
 /// How the same events reach the engine.
 #[derive(Clone, Debug)]
-struct Delivery {
-    zone: Tz,
+pub struct Delivery {
+    pub zone: Tz,
     threads: &'static str,
     rows_together: &'static str,
     /// Runs, each of files, each of lines by their numbers; every line comes at least once, some come several times.
-    runs: Vec<Vec<Vec<usize>>>,
+    pub runs: Vec<Vec<Vec<usize>>>,
 }
 
 fn deliveries(lines: usize) -> impl Strategy<Value = Delivery> {
@@ -58,7 +58,7 @@ fn deliveries(lines: usize) -> impl Strategy<Value = Delivery> {
     )
 }
 
-fn events_and_delivery() -> impl Strategy<Value = (Vec<String>, Delivery)> {
+pub fn events_and_delivery() -> impl Strategy<Value = (Vec<String>, Delivery)> {
     random_events::lines(false).prop_flat_map(|lines| {
         let count = lines.len();
         (Just(lines), deliveries(count))
@@ -69,18 +69,24 @@ fn file(lines: &[String], numbers: &[usize]) -> Vec<u8> {
     numbers.iter().map(|number| lines[*number].as_str()).collect::<Vec<&str>>().join("\n").into_bytes()
 }
 
+/// An engine that has taken the delivered lines in.
+pub async fn deliver(on: On, lines: &[String], delivery: &Delivery) -> Engine {
+    let settings = [
+        ("reporting.timezone", delivery.zone.name()),
+        ("rollup.threads", delivery.threads),
+        ("rollup.rows_together", delivery.rows_together),
+    ];
+    let engine = Engine::new(on, random_events::NOW, &settings).await;
+    for run in &delivery.runs {
+        engine.ingest(&run.iter().map(|numbers| file(lines, numbers)).collect::<Vec<_>>()).await;
+    }
+    engine
+}
+
 /// What the engine makes of the delivered lines: daily and monthly rows, and the ledger.
 fn engine(on: On, runtime: &Runtime, lines: &[String], delivery: &Delivery) -> (String, String, Ledger) {
     runtime.block_on(async {
-        let settings = [
-            ("reporting.timezone", delivery.zone.name()),
-            ("rollup.threads", delivery.threads),
-            ("rollup.rows_together", delivery.rows_together),
-        ];
-        let engine = Engine::new(on, random_events::NOW, &settings).await;
-        for run in &delivery.runs {
-            engine.ingest(&run.iter().map(|numbers| file(lines, numbers)).collect::<Vec<_>>()).await;
-        }
+        let engine = deliver(on, lines, delivery).await;
         (engine.export(PeriodType::Daily).await, engine.export(PeriodType::Monthly).await, engine.ledger().await)
     })
 }

@@ -6,6 +6,8 @@
 )]
 
 mod api;
+mod audit_damage;
+mod audit_laws;
 mod away;
 mod commands;
 mod contents;
