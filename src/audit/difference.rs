@@ -158,6 +158,7 @@ fn simple<S: serde::Serializer>(guid: &Uuid, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(&guid.simple())
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands in a reference")]
 fn shown<S: serde::Serializer>(day: &Day, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(day)
 }

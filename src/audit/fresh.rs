@@ -13,6 +13,9 @@ use crate::store::StoredState;
 /// Days of a damaged database that lie outside are no days of events.
 const DAYS_OF_EVENTS: RangeInclusive<Day> = Day(-200_000)..=Day(200_000);
 
+/// How many users enter each class less how many leave it, on a day.
+type Moves = (Day, [i64; USER_CLASSES]);
+
 /// What partitions come to, of one service.
 #[derive(Debug, Default)]
 pub struct Recomputed {
@@ -82,7 +85,7 @@ impl Recomputed {
             });
             facts.users.insert(days[0].0, history);
         }
-        let mut of_months: BTreeMap<Day, (Vec<ServiceDay>, Vec<(Day, [i64; USER_CLASSES])>)> = BTreeMap::new();
+        let mut of_months: BTreeMap<Day, (Vec<ServiceDay>, Vec<Moves>)> = BTreeMap::new();
         for day in self.days.into_iter().filter(|day| !day.is_empty()) {
             for (input, lines) in &day.uncounted {
                 let sum = facts.uncounted.entry(*input).or_default();

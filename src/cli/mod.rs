@@ -134,7 +134,7 @@ impl Cli {
                 Command::Rollup(args) => args.run(&options).await,
                 Command::Backfill(args) => args.run(&options).await,
                 Command::Verify(args) => Box::pin(args.run(&options)).await,
-                Command::Explain(args) => args.run(&options).await,
+                Command::Explain(args) => Box::pin(args.run(&options)).await,
                 Command::Export(args) => args.run(&options).await,
                 Command::Services(args) => args.run(&options).await,
                 Command::Keys(args) => args.run(&options).await,

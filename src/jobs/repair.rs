@@ -35,14 +35,14 @@ pub struct Repaired {
 pub async fn repair(installation: &Installation, run: &Run, scope: &Scope) -> anyhow::Result<(Verified, Repaired)> {
     let lease = installation.lease_as_it_is(run).await?;
     installation.claim()?;
-    let mut verified = verify_leased(installation, run, &lease, scope).await?;
+    let mut verified = Box::pin(verify_leased(installation, run, &lease, scope)).await?;
     let mut repaired = Repaired::default();
     for _ in 0..ROUNDS {
         let repairing = Repairing { installation, run, lease: &lease };
-        if !repairing.repair(&mut verified, &mut repaired).await? {
+        if !Box::pin(repairing.repair(&mut verified, &mut repaired)).await? {
             break;
         }
-        verified = verify_leased(installation, run, &lease, scope).await?;
+        verified = Box::pin(verify_leased(installation, run, &lease, scope)).await?;
     }
     repaired.left = left(&verified);
     Ok((verified, repaired))
@@ -91,10 +91,10 @@ impl Repairing<'_> {
         repaired.rows += rows.len();
         repaired.inputs += ledger.len();
         if !(facts.is_empty() && rows.is_empty()) {
-            match rollup_leased(self.installation, self.run, self.lease).await {
+            match Box::pin(rollup_leased(self.installation, self.run, self.lease)).await {
                 Ok(report) => repaired.rows_written += report.rows_written,
                 // Verifying again names what could not be read.
-                Err(error) if error.chain().any(|cause| cause.is::<EventLogError>()) => {}
+                Err(error) if error.chain().any(<dyn std::error::Error>::is::<EventLogError>) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -97,7 +97,7 @@ impl Scope {
 /// When the lease can't be had, the store fails, or the run was interrupted. Damage is no error: it is what is looked for.
 pub async fn verify(installation: &Installation, run: &Run, scope: &Scope) -> anyhow::Result<Verified> {
     let lease = installation.lease_as_it_is(run).await?;
-    verify_leased(installation, run, &lease, scope).await
+    Box::pin(verify_leased(installation, run, &lease, scope)).await
 }
 
 pub(super) async fn verify_leased(
@@ -198,7 +198,9 @@ impl Verifying<'_> {
                     Some(of_segment) => {
                         self.verified.checked.lines += of_segment.values().sum::<u64>();
                         for (input, count) in of_segment {
-                            lines.iter_mut().for_each(|lines| *lines.entry(input).or_default() += count);
+                            if let Some(lines) = &mut lines {
+                                *lines.entry(input).or_default() += count;
+                            }
                         }
                     }
                 }
@@ -212,9 +214,9 @@ impl Verifying<'_> {
             let only = |of: &HashSet<VoidMark>, not: &HashSet<VoidMark>| -> Vec<VoidMark> {
                 of.difference(not).cloned().collect::<BTreeSet<_>>().into_iter().collect()
             };
-            let (lost, unknown) = (only(&voids, &stored), only(&stored, &voids));
-            self.verified.differences.extend(compare_voids(&lost, &unknown));
-            self.verified.fixes.voids = (lost, unknown);
+            let (missing, unknown) = (only(&voids, &stored), only(&stored, &voids));
+            self.verified.differences.extend(compare_voids(&missing, &unknown));
+            self.verified.fixes.voids = (missing, unknown);
             let mut by_day: BTreeMap<Day, Vec<VoidMark>> = BTreeMap::new();
             for mark in voids {
                 by_day.entry(Day::utc_of(mark.time)).or_default().push(mark);

@@ -44,11 +44,11 @@ async fn exported(engine: &Engine) -> [String; 2] {
 }
 
 /// Changes something, finds that it is named, and that repairing brings back exactly what was there.
-async fn is_named_and_repaired(engine: &Engine, change: &str, names: &[&str]) {
+async fn is_named_and_repaired(engine: &Engine, change: &str, expected: &[&str]) {
     let (rows, ledger) = (exported(engine).await, engine.ledger().await);
     engine.change(change).await;
     let named = differences(engine).await;
-    for name in names {
+    for name in expected {
         assert!(named.iter().any(|named| named.contains(name)), "{name} after {change}: {named:#?}");
     }
     let (verified, repaired) = jobs::repair(&engine.installation, &run(), &Scope::default()).await.unwrap();
@@ -120,7 +120,8 @@ fn flipped(on: On, hex: &str, at: usize, bit: u8) -> String {
     let mut bytes: Vec<u8> =
         (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[at * 2..at * 2 + 2], 16).unwrap()).collect();
     bytes[at] ^= 1 << bit;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex.concat();
     if on == On::Sqlite { format!("x'{hex}'") } else { format!("'\\x{hex}'") }
 }
 
@@ -136,7 +137,9 @@ async fn changed_facts_are_named_and_repaired(on: On) {
         let first = engine.view(&format!("SELECT {hex} FROM {table} ORDER BY length({column}) DESC LIMIT 1")).await;
         let blob = &first[0];
         let is_it = format!("{hex} = '{blob}'");
-        for at in 0..blob.len() / 2 {
+        // On a server each change takes a connection of its own.
+        let step = if on == On::Sqlite { 1 } else { 5 };
+        for at in (0..blob.len() / 2).step_by(step) {
             let bit = u8::try_from(at % 8).unwrap();
             let value = flipped(on, blob, at, bit);
             let set = format!("UPDATE {table} SET {column} = {value} WHERE {is_it}");

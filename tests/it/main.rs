@@ -6,6 +6,7 @@
 )]
 
 mod api;
+mod audit;
 mod audit_damage;
 mod audit_laws;
 mod away;

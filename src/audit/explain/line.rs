@@ -38,7 +38,8 @@ pub(super) struct Line {
     pub slice: usize,
     pub row: usize,
     pub input: i64,
-    pub line: u64,
+    /// Of its input.
+    pub number: u64,
     /// What its content is told from others' by.
     content: [u8; 32],
 }
@@ -85,7 +86,7 @@ pub(super) fn positions(service: Uuid, slice: &DaySlice) -> Result<Vec<usize>, E
 }
 
 impl Line {
-    fn of(event: &Event<'_>, source: Arc<str>, (slice, row): (usize, usize), (input, line): (i64, u64)) -> Self {
+    fn of(event: &Event<'_>, source: Arc<str>, (slice, row): (usize, usize), (input, number): (i64, u64)) -> Self {
         let data = &event.data;
         let attachments = data.attachments.as_deref().unwrap_or_default();
         let of_message = attachments.iter().map(|attachment| i128::from(attachment.size_bytes)).sum::<i128>();
@@ -103,7 +104,7 @@ impl Line {
             slice,
             row,
             input,
-            line,
+            number,
             content: blake3::hash(content(event.event_type, data).as_bytes()).into(),
         }
     }

@@ -243,7 +243,7 @@ fn entry(line: &Line, slices: &[DaySlice], is_pending: bool) -> EventEntry {
         id: line.id.clone(),
         user: line.user.filter(|_| line.event_type.changes_users()).map(guid),
         pending: is_pending,
-        place: place(&slices[line.slice], line.row, line.input, line.line),
+        place: place(&slices[line.slice], line.row, line.input, line.number),
     }
 }
 
