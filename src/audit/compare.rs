@@ -177,15 +177,18 @@ impl Comparing<'_> {
         }
     }
 
-    /// What is kept of the service as a whole; of what can't be read, nothing.
+    /// What is kept of the service as a whole. Where that is lost or can't be read, rows are taken to be as far drawn as they
+    /// reach.
     fn progress(&mut self, fresh: &Facts, stored: &StoredState) -> StoredProgress {
         let subject = Subject::Service { service: self.service };
+        let (rows_from, rows_through) = stored.daily_rows().unzip();
+        let lost = StoredProgress { rows_from, rows_through, ..StoredProgress::default() };
         let progress = match &stored.progress {
-            None => StoredProgress::default(),
+            None => lost,
             Some(Ok(progress)) => *progress,
             Some(Err(problem)) => {
                 self.push(&subject, "totals", &"totals", problem);
-                return StoredProgress::default();
+                return lost;
             }
         };
         if progress.first_day != fresh.totals.first_day {
@@ -203,8 +206,7 @@ impl Comparing<'_> {
     /// Rows must be those that the facts make, as far as they are drawn.
     fn rows(&mut self, fresh: &Facts, stored: &StoredState, progress: &StoredProgress) -> Rows {
         let subject = Subject::Service { service: self.service };
-        let days = || stored.rows.iter().flatten().filter(|row| row.period_type == PeriodType::Daily);
-        let bounds = days().map(|row| row.period).min().zip(days().map(|row| row.period).max());
+        let bounds = stored.daily_rows();
         let mut rows = Rows { bounds, first_wrong: None, gone: Vec::new() };
         // A number that is damaged must not have rows drawn until the end of time.
         let last = bounds.map_or(self.within.today, |(_, last)| last.max(self.within.today));

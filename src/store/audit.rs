@@ -45,6 +45,15 @@ pub struct AuditedInput {
     pub dead_letters: i64,
 }
 
+impl StoredState {
+    /// The first and the last day that have a row.
+    #[must_use]
+    pub fn daily_rows(&self) -> Option<(Day, Day)> {
+        let days = || self.rows.iter().flatten().filter(|row| row.period_type == PeriodType::Daily);
+        days().map(|row| row.period).min().zip(days().map(|row| row.period).max())
+    }
+}
+
 impl Store {
     /// All live segments with their days, by path.
     ///
