@@ -5,6 +5,7 @@ pub mod config;
 pub mod model;
 pub mod telemetry;
 
+pub mod audit;
 pub mod event_log;
 pub mod generate;
 pub mod ingest;

@@ -5,6 +5,7 @@ mod completions;
 mod config;
 mod dead_letters;
 mod demo;
+mod explain;
 mod export;
 mod generate;
 mod ingest;
@@ -21,6 +22,7 @@ mod services;
 mod signals;
 mod status;
 mod store;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -77,6 +79,8 @@ enum Command {
     Ingest(ingest::Args),
     Rollup(rollup::Args),
     Backfill(backfill::Args),
+    Verify(verify::Args),
+    Explain(explain::Args),
     Export(export::Args),
     Restatements(restatements::Args),
     Periods(periods::Args),
@@ -133,6 +137,8 @@ impl Cli {
                 Command::Ingest(args) => args.run(&options).await,
                 Command::Rollup(args) => args.run(&options).await,
                 Command::Backfill(args) => args.run(&options).await,
+                Command::Verify(args) => Box::pin(args.run(&options)).await,
+                Command::Explain(args) => Box::pin(args.run(&options)).await,
                 Command::Export(args) => args.run(&options).await,
                 Command::Restatements(args) => args.run(&options).await,
                 Command::Periods(args) => Box::pin(args.run(&options)).await,

@@ -2,13 +2,16 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
 use super::EventLogError;
 use crate::model::Day;
+
+/// So many bytes of a file are read and hashed at a time.
+const HASHED_TOGETHER: usize = 1 << 20;
 
 /// The directories of the event log under a data directory: `events/`, `tmp/` and `orphans/`.
 #[derive(Clone, Debug)]
@@ -24,15 +27,17 @@ impl EventLogDir {
     /// # Errors
     /// When one can't be created.
     pub fn open(data_dir: &Path) -> Result<Self, EventLogError> {
-        let dir = Self {
-            segments: data_dir.join("events"),
-            unfinished: data_dir.join("tmp"),
-            orphans: data_dir.join("orphans"),
-        };
+        let dir = Self::at(data_dir);
         for path in [&dir.segments, &dir.unfinished] {
             fs::create_dir_all(path).map_err(EventLogError::io("create the directory", path))?;
         }
         Ok(dir)
+    }
+
+    /// Names the directories, for whoever only reads.
+    #[must_use]
+    pub fn at(data_dir: &Path) -> Self {
+        Self { segments: data_dir.join("events"), unfinished: data_dir.join("tmp"), orphans: data_dir.join("orphans") }
     }
 
     /// Where a segment of this relative path lies.
@@ -59,6 +64,47 @@ impl EventLogDir {
             }
         }
         Ok(false)
+    }
+
+    /// The relative paths of all files that lie where segments do, sorted.
+    ///
+    /// # Errors
+    /// When a directory can't be read.
+    pub fn files(&self) -> Result<Vec<String>, EventLogError> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.segments.clone()];
+        while let Some(folder) = folders.pop() {
+            for path in entries(&folder)? {
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    files.push(path.strip_prefix(&self.segments).unwrap_or(&path).to_string_lossy().into_owned());
+                }
+            }
+        }
+        files.sort_unstable();
+        Ok(files)
+    }
+
+    /// How long the file of a segment is, and BLAKE3 of the whole of it.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn hash_of(&self, relative: &str) -> Result<(u64, [u8; 32]), EventLogError> {
+        let path = self.path_of(relative);
+        let mut file = File::open(&path).map_err(EventLogError::io("open", &path))?;
+        let (mut hasher, mut buffer, mut bytes) = (blake3::Hasher::new(), vec![0; HASHED_TOGETHER], 0);
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => return Ok((bytes, hasher.finalize().into())),
+                Ok(read) => {
+                    hasher.update(&buffer[..read]);
+                    bytes += read as u64;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(EventLogError::io("read", &path)(error)),
+            }
+        }
     }
 
     /// Makes a segment's file durable under its final name: write under a temporary name, fsync, rename, fsync the
@@ -92,18 +138,12 @@ impl EventLogDir {
             fs::remove_file(&path).map_err(EventLogError::io("remove", &path))?;
         }
         let mut orphans = Vec::new();
-        for folder in entries(&self.segments)?.into_iter().filter(|path| path.is_dir()) {
-            for path in entries(&folder)? {
-                let relative = path.strip_prefix(&self.segments).unwrap_or(&path).to_string_lossy().into_owned();
-                if live.contains(&relative) {
-                    continue;
-                }
-                let aside = self.orphans.join(&relative);
-                let aside_folder = aside.parent().unwrap_or(&self.orphans);
-                fs::create_dir_all(aside_folder).map_err(EventLogError::io("create the directory", aside_folder))?;
-                fs::rename(&path, &aside).map_err(EventLogError::io("move aside", &path))?;
-                orphans.push(aside);
-            }
+        for relative in self.files()?.into_iter().filter(|relative| !live.contains(relative)) {
+            let (path, aside) = (self.segments.join(&relative), self.orphans.join(&relative));
+            let aside_folder = aside.parent().unwrap_or(&self.orphans);
+            fs::create_dir_all(aside_folder).map_err(EventLogError::io("create the directory", aside_folder))?;
+            fs::rename(&path, &aside).map_err(EventLogError::io("move aside", &path))?;
+            orphans.push(aside);
         }
         Ok(orphans)
     }

@@ -87,6 +87,12 @@ impl OpenSegment {
         Ok(Self { path, file: Arc::new(file), metadata })
     }
 
+    /// How many rows it has.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.metadata.metadata().row_groups().iter().map(|group| count(group.num_rows())).sum()
+    }
+
     /// Calls `take` with single rows of all columns, by their numbers within the segment, which must rise.
     ///
     /// # Errors

@@ -60,6 +60,12 @@ impl<'a> EventRows<'a> {
         (0..self.batch.num_rows()).map(|row| self.event(row))
     }
 
+    /// For each row: the input that its line came in with, and that line's number.
+    pub fn places(&self) -> impl Iterator<Item = (i64, u64)> + 'a {
+        let (inputs, lines) = (Column::integers(self.batch, "input"), Column::integers(self.batch, "line"));
+        inputs.values().iter().copied().zip(lines.values().iter().map(|line| line.cast_unsigned()))
+    }
+
     fn event(&self, row: usize) -> Event<'a> {
         Event {
             service: self.guid("service_guid", row).unwrap_or_default(),

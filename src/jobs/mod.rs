@@ -4,14 +4,17 @@ mod backfill;
 mod belonging;
 mod copy;
 mod draw;
+mod explain;
 mod import;
 mod ingest;
 mod merge;
 mod periods;
 mod plan;
 mod reading;
+mod repair;
 mod replay;
 mod rollup;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,13 +27,16 @@ use thiserror::Error;
 
 pub use backfill::{PlanChanged, backfill, backfill_as_planned, plan_backfill};
 pub use copy::copy_store;
+pub use explain::{Asked, explain};
 pub use import::{ImportError, import_services};
 pub use ingest::{IngestReport, Wanted, inbox_holds_files, ingest};
 pub use periods::{PeriodError, lock_month, unlock_month};
 pub use plan::{BackfillPlan, PlannedRow};
 pub use reading::Reading;
+pub use repair::{Repaired, repair};
 pub use replay::{ReplayReport, replay};
 pub use rollup::{RollupReport, rollup};
+pub use verify::{Checked, Pending, Scope, Verified, verify};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -135,9 +141,8 @@ impl Installation {
     /// # Errors
     /// When somebody else holds it for longer than the run waits, or the directory went with a copy of this store.
     pub async fn lease(&self, run: &Run) -> anyhow::Result<Lease> {
-        let lock_file = self.data_dir.join(LOCK_FILE);
-        let lease = self.store.lease(&lock_file, run.purpose, self.now(), run.wait).await.map_err(JobError::Lease)?;
-        belonging::claim(&self.data_dir, &self.name, &self.config.store.url)?;
+        let lease = self.lease_as_it_is(run).await?;
+        self.claim()?;
         if !self.is_clean.load(Ordering::Relaxed) {
             for orphan in self.log.clean_up(&self.store.live_paths().await?)? {
                 tracing::warn!(path = %orphan.display(), "moved aside a segment that the catalog does not know");
@@ -165,6 +170,19 @@ impl Installation {
         let done = done?;
         noted?;
         Ok(done)
+    }
+
+    /// Takes the lease so that nobody else writes, and leaves what lies about where it is.
+    async fn lease_as_it_is(&self, run: &Run) -> anyhow::Result<Lease> {
+        let lock_file = self.data_dir.join(LOCK_FILE);
+        let lease = self.store.lease(&lock_file, run.purpose, self.now(), run.wait).await.map_err(JobError::Lease)?;
+        belonging::check(&self.data_dir, &self.store, &self.config.store.url).await?;
+        Ok(lease)
+    }
+
+    /// Before the first write under such a lease.
+    fn claim(&self) -> anyhow::Result<()> {
+        belonging::claim(&self.data_dir, &self.name, &self.config.store.url)
     }
 
     /// How many threads work at once.

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use super::{belonging, must_be_in};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::event_log::EventLogDir;
 use crate::model::{Day, Instant};
 use crate::store::Store;
 
-/// One installation without its event log and its threads: no job can run on it.
+/// One installation without its threads: no job can run on it.
 #[derive(Clone, Debug)]
 pub struct Reading {
     pub config: Arc<Config>,
     pub clock: Clock,
     pub store: Store,
+    pub log: EventLogDir,
 }
 
 impl Reading {
@@ -28,7 +30,7 @@ impl Reading {
         if let Some(stored) = store.zone().await? {
             must_be_in(stored, &config)?;
         }
-        Ok(Self { config: Arc::new(config), clock, store })
+        Ok(Self { config: Arc::new(config), clock, store, log: EventLogDir::at(data_dir) })
     }
 
     #[must_use]

@@ -71,7 +71,11 @@ impl Day {
 
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.date().fmt(f)
+        // What a damaged database holds may be no day of the calendar.
+        match NaiveDate::from_epoch_days(self.0) {
+            Some(date) => date.fmt(f),
+            None => write!(f, "day {}", self.0),
+        }
     }
 }
 

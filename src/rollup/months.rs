@@ -24,6 +24,13 @@ pub struct MonthChange {
 }
 
 impl MonthFacts {
+    /// Facts that nothing was merged into.
+    #[must_use]
+    pub fn of(mut days: Vec<ServiceDay>, moves: Vec<(Day, [i64; USER_CLASSES])>) -> Self {
+        days.sort_by_key(|day| (day.day, day.partition));
+        Self { days, moves }
+    }
+
     /// Puts `new`, sorted by day and partition, in the place of all days that came from these partitions (sorted) before.
     /// Hands the days that are gone, and those that have come, to `ledger`.
     pub fn replace<'a>(

@@ -41,6 +41,13 @@ impl UserDay {
 pub struct UserHistory(Vec<UserDay>);
 
 impl UserHistory {
+    /// The history that these days make.
+    #[must_use]
+    pub fn of(mut days: Vec<UserDay>) -> Self {
+        days.sort_unstable_by_key(|day| (day.partition, day.day));
+        Self(days)
+    }
+
     /// This history with the days of some partitions recomputed: for each of them what it holds now, or none.
     #[must_use]
     pub fn with(&self, recomputed: &[(Day, Option<UserDay>)]) -> Self {
@@ -54,6 +61,11 @@ impl UserHistory {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    #[must_use]
+    pub fn days(&self) -> &[UserDay] {
+        &self.0
     }
 
     /// The class at the end of each day on which something changed, in order of the days.

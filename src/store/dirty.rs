@@ -139,7 +139,11 @@ pub(super) async fn mark_dirty(transaction: &mut Transaction, commit: &LogCommit
 }
 
 /// Marks days: of one service, or whole.
-async fn insert(transaction: &mut Transaction, marks: &[(Day, Option<Uuid>)], by_backfill: bool) -> Result<()> {
+pub(super) async fn insert(
+    transaction: &mut Transaction,
+    marks: &[(Day, Option<Uuid>)],
+    by_backfill: bool,
+) -> Result<()> {
     static MARKS: Insert = Insert::new(
         "dirty_partitions AS stored",
         &["day", "service_guid", "by_backfill"],

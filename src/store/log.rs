@@ -179,11 +179,15 @@ impl Store {
     }
 }
 
-fn slice(row: &Row, day: Day) -> Result<(Segment, SegmentPartition)> {
+pub(super) fn slice(row: &Row, day: Day) -> Result<(Segment, SegmentPartition)> {
     let (first_row, rows) = (row.unsigned("first_row")?, row.unsigned("rows")?);
-    let partition = SegmentPartition { day, first_row, rows, services: None };
+    Ok((segment(row)?, SegmentPartition { day, first_row, rows, services: None }))
+}
+
+/// A segment without its partitions.
+pub(super) fn segment(row: &Row) -> Result<Segment> {
     let hash = |column| row.get::<&[u8]>(column)?.try_into().map_err(StoreError::inconsistent);
-    let segment = Segment {
+    Ok(Segment {
         id: row.get("id")?,
         path: row.get("path")?,
         rows: row.unsigned("segment_rows")?,
@@ -191,11 +195,10 @@ fn slice(row: &Row, day: Day) -> Result<(Segment, SegmentPartition)> {
         hash: hash("hash")?,
         end: SegmentEnd { at: row.unsigned("end_at")?, hash: hash("end_hash")? },
         partitions: Vec::new(),
-    };
-    Ok((segment, partition))
+    })
 }
 
-fn void(row: &Row) -> Result<VoidMark> {
+pub(super) fn void(row: &Row) -> Result<VoidMark> {
     Ok(VoidMark {
         service: row.get("service_guid")?,
         time: Instant::from_nanos(row.get("target_time")?),
@@ -280,7 +283,7 @@ async fn insert_segments(transaction: &mut Transaction, segments: &[Segment], no
         .await
 }
 
-async fn insert_voids(transaction: &mut Transaction, voids: &[VoidMark]) -> Result<()> {
+pub(super) async fn insert_voids(transaction: &mut Transaction, voids: &[VoidMark]) -> Result<()> {
     static VOIDS: Insert =
         Insert::new("voids", &["target_day", "service_guid", "target_time", "source", "id"], "ON CONFLICT DO NOTHING");
     VOIDS

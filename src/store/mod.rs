@@ -3,12 +3,14 @@
 //!
 //! Whoever writes holds the [`Lease`], and every commit checks it. Readers are never blocked.
 
+mod audit;
 mod copy;
 mod db;
 mod dead_letters;
 mod directory;
 mod dirty;
 mod draw;
+mod explained;
 mod facts;
 mod history;
 mod jobs;
@@ -17,6 +19,7 @@ mod lease;
 mod locks;
 mod log;
 mod recent;
+mod repair;
 mod restatements;
 mod rollup;
 mod rows;
@@ -32,17 +35,20 @@ use sqlx::migrate::MigrateError;
 use thiserror::Error;
 use uuid::Uuid;
 
+pub use audit::{AuditedInput, StoredProgress, StoredState};
 pub use copy::{Copied, CopiedTable, CopyError};
 pub use db::{Server, StoreUrl, UrlError, without_password};
 pub use dead_letters::{DeadLetter, StoredDeadLetter};
 pub use dirty::{Arrived, DirtyPartition};
 pub use draw::{Redraw, ServiceToDraw};
+pub use explained::Explained;
 pub use facts::{EncodedMonths, ServiceFacts, StoredService};
 pub use jobs::JobOutcome;
 pub use keys::{ApiKey, NewApiKey, Role};
 pub use lease::{Lease, LeaseError};
 pub use locks::{LockedMonth, PendingRow, Unclosed};
 pub use log::{Input, InputKind, InputState, LogCommit};
+pub use repair::{LedgerFix, ServiceFix};
 pub use restatements::{Replaced, Version, VersionFilter};
 pub use rollup::RollupCommit;
 pub use rows::{RowFate, RowsWritten, ServiceRows};

@@ -142,7 +142,7 @@ fn lockable_row(row: &Row) -> Result<UsageRow> {
 }
 
 /// Columns are found by their place in the table: an export has many rows, and names cost as much as values.
-fn usage_row(row: &Row) -> Result<UsageRow> {
+pub(super) fn usage_row(row: &Row) -> Result<UsageRow> {
     let mut numbers = Numbers::default();
     for (number, place) in numbers.0.iter_mut().zip(3..) {
         *number = row.get::<i64>(place)?;

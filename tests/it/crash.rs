@@ -30,6 +30,12 @@ pub fn outcome(binary: &Binary) -> (String, String, [i64; 5]) {
     (export("daily"), export("monthly"), ledger)
 }
 
+/// Law 7: what is stored is what was sent.
+pub fn verify(binary: &Binary) {
+    let output = binary.run(&["--now", NOW, "verify"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
 /// What `status` tells; none where there is no database yet.
 fn status(binary: &Binary) -> Option<Value> {
     serde_json::from_slice(&binary.run(&["--now", NOW, "status", "--json"]).stdout).ok()
@@ -82,6 +88,7 @@ fn kill_at_random_moments(on: On, seed: u64) {
             expected.2[4] *= 2;
         }
         assert!(outcome(&binary) == expected, "killed after {part} / 2^24 of {takes:?}: {report}");
+        verify(&binary);
     }
 }
 
@@ -129,6 +136,7 @@ fn a_run_that_is_cut_short_goes_on_where_it_stopped(on: On) {
     let report: Value = serde_json::from_str(&binary.ok(&INGEST)).unwrap();
 
     assert_eq!(outcome(&binary), undisturbed);
+    verify(&binary);
     let sum = ["stored", "duplicate", "rejected"].map(|name| report[name].as_i64().unwrap()).iter().sum::<i64>();
     assert_eq!(report["lines"].as_i64(), Some(sum));
 }

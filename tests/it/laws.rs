@@ -79,13 +79,19 @@ pub fn file(lines: &[String], numbers: &[usize]) -> Vec<u8> {
     numbers.iter().map(|number| lines[*number].as_str()).collect::<Vec<&str>>().join("\n").into_bytes()
 }
 
+/// An engine that has taken the delivered lines in.
+pub async fn deliver(on: On, lines: &[String], delivery: &Delivery) -> Engine {
+    let engine = Engine::new(on, random_events::NOW, &delivery.settings()).await;
+    for run in &delivery.runs {
+        engine.ingest(&run.iter().map(|numbers| file(lines, numbers)).collect::<Vec<_>>()).await;
+    }
+    engine
+}
+
 /// What the engine makes of the delivered lines: daily and monthly rows, and the ledger.
 fn engine(on: On, runtime: &Runtime, lines: &[String], delivery: &Delivery) -> (String, String, Ledger) {
     runtime.block_on(async {
-        let engine = Engine::new(on, random_events::NOW, &delivery.settings()).await;
-        for run in &delivery.runs {
-            engine.ingest(&run.iter().map(|numbers| file(lines, numbers)).collect::<Vec<_>>()).await;
-        }
+        let engine = deliver(on, lines, delivery).await;
         (engine.export(PeriodType::Daily).await, engine.export(PeriodType::Monthly).await, engine.ledger().await)
     })
 }

@@ -6,6 +6,9 @@
 )]
 
 mod api;
+mod audit;
+mod audit_damage;
+mod audit_laws;
 mod away;
 mod books;
 mod commands;

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::crash::{INGEST, NOW, outcome, parts, with_events};
+use super::crash::{INGEST, NOW, outcome, parts, verify, with_events};
 use super::daemon::eventually;
 use super::stores::{Database, Durable, On, Server, server};
 use super::support::Binary;
@@ -72,6 +72,7 @@ fn a_server_that_crashes_again_and_again_loses_nothing_and_counts_nothing_twice(
             expected.2[4] = found.2[4];
         }
         assert!(found == expected, "after {restarts} restarts: {report}, {:?} instead of {:?}", found.2, expected.2);
+        verify(&binary);
         let sums = server.sql(
             "usage",
             "SELECT count(*) FROM inputs WHERE lines <> accepted + rejected OR accepted < duplicate + voided + conflicting",
@@ -113,4 +114,5 @@ fn a_job_whose_statement_took_too_long_fails_clearly_and_the_next_run_completes(
     other.wait().unwrap();
     binary.ok(&INGEST);
     assert_eq!(outcome(&binary), outcome(&undisturbed));
+    verify(&binary);
 }

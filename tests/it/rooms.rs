@@ -41,7 +41,7 @@ fn each_outside_crate_has_its_home() {
 
 #[test]
 fn imports_run_one_way() {
-    let rooms = ["event_log", "rollup", "store", "ingest", "usage", "jobs", "api", "daemon", "cli"];
+    let rooms = ["event_log", "rollup", "store", "ingest", "usage", "audit", "jobs", "api", "daemon", "cli"];
     let inside = |room: &str, word: &str| {
         let others: Vec<&str> = rooms.iter().copied().filter(|other| *other != room).collect();
         let elsewhere =
@@ -49,11 +49,12 @@ fn imports_run_one_way() {
         found_outside(&elsewhere.concat(), &[word])
     };
     for (room, later) in [
-        ("event_log", ["rollup", "store", "usage", "jobs", "api", "daemon", "cli"].as_slice()),
-        ("rollup", &["store", "usage", "jobs", "api", "daemon", "cli"]),
-        ("store", &["usage", "jobs", "api", "daemon", "cli"]),
-        ("ingest", &["usage", "jobs", "api", "daemon", "cli"]),
-        ("usage", &["jobs", "api", "daemon", "cli"]),
+        ("event_log", ["rollup", "store", "usage", "audit", "jobs", "api", "daemon", "cli"].as_slice()),
+        ("rollup", &["store", "usage", "audit", "jobs", "api", "daemon", "cli"]),
+        ("store", &["usage", "audit", "jobs", "api", "daemon", "cli"]),
+        ("ingest", &["usage", "audit", "jobs", "api", "daemon", "cli"]),
+        ("usage", &["audit", "jobs", "api", "daemon", "cli"]),
+        ("audit", &["usage", "jobs", "api", "daemon", "cli"]),
         ("jobs", &["api", "daemon", "cli"]),
         ("api", &["daemon", "cli"]),
         ("daemon", &["cli"]),
@@ -66,7 +67,28 @@ fn imports_run_one_way() {
 
 #[test]
 fn the_core_of_rollup_knows_neither_store_nor_runtime() {
-    let rest = ["api", "cli", "config", "daemon", "event_log", "generate", "ingest", "jobs", "model", "store", "usage"];
+    let rest = [
+        "api",
+        "audit",
+        "cli",
+        "config",
+        "daemon",
+        "event_log",
+        "generate",
+        "ingest",
+        "jobs",
+        "model",
+        "store",
+        "usage",
+    ];
     let files = ["main.rs", "lib.rs", "clock.rs", "telemetry.rs"];
     assert_eq!(found_outside(&[rest.as_slice(), &files].concat(), &["tokio", "sqlx", "async "]), [""; 0]);
+}
+
+#[test]
+fn auditing_is_pure_but_for_reading_segments() {
+    let rest =
+        ["api", "cli", "config", "daemon", "event_log", "generate", "ingest", "jobs", "model", "rollup", "store"];
+    let files = ["usage", "main.rs", "lib.rs", "clock.rs", "telemetry.rs"];
+    assert_eq!(found_outside(&[rest.as_slice(), &files].concat(), &["tokio", "sqlx", "async ", "rayon"]), [""; 0]);
 }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use usage_rollup::clock::Clock;
 use usage_rollup::config::{Config, Layers};
 use usage_rollup::ingest::source::{FileSource, Source};
-use usage_rollup::jobs::{self, IngestReport, Installation, Run, Wanted};
+use usage_rollup::jobs::{self, IngestReport, Installation, Reading, Run, Wanted};
 use usage_rollup::model::PeriodType;
 use usage_rollup::store::{InputKind, Ledger, RowFilter, StoreUrl};
 use usage_rollup::usage::export::{ExportFormat, export};
@@ -74,6 +74,27 @@ impl Engine {
                 sqlx::query_scalar(statement).fetch_all(&mut reader).await.unwrap()
             }
         }
+    }
+
+    /// Runs a statement behind the engine's back.
+    pub async fn change(&self, statement: &str) {
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        match &self.installation.config.store.url {
+            StoreUrl::Sqlite(path) => {
+                let mut writer = sqlx::SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+                sqlx::raw_sql(statement).execute(&mut writer).await.unwrap();
+            }
+            StoreUrl::Postgres(_) => {
+                let mut writer = sqlx::PgConnection::connect(&self.database.url()).await.unwrap();
+                sqlx::raw_sql(statement).execute(&mut writer).await.unwrap();
+            }
+        }
+    }
+
+    /// The same installation, to be read.
+    pub fn reading(&self) -> Reading {
+        let Installation { config, clock, store, log, .. } = self.installation.clone();
+        Reading { config, clock, store, log }
     }
 
     pub async fn ledger(&self) -> Ledger {

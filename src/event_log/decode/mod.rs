@@ -4,6 +4,7 @@
 mod bits;
 mod block;
 mod contents;
+mod lines;
 mod page;
 
 use std::ops::{Range, RangeInclusive};

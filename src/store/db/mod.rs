@@ -116,6 +116,16 @@ impl Pool {
         })
     }
 
+    /// Begins a transaction that reads one state of everything.
+    pub async fn begin_to_read(&self) -> sqlx::Result<Transaction> {
+        Ok(match self {
+            Self::Sqlite(pool) => Transaction::Sqlite(pool.begin().await?),
+            Self::Postgres(pool) => {
+                Transaction::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+            }
+        })
+    }
+
     /// The version that the schema must have.
     pub fn schema(&self) -> i64 {
         let migrations = match self {

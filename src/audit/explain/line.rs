@@ -1,0 +1,180 @@
+//! A service's lines of one UTC day, and what became of each of them.
+//!
+//! This is no part of rollup, and decides anew from whole events what counts (`spec/events.md`, Identity, order, day): tests
+//! hold both against each other.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::event_log::{EventLogError, EventRows, OpenSegment};
+use crate::model::{Event, EventType, Feature, GroupType, Instant, content};
+use crate::rollup::VoidMark;
+
+/// A segment's rows of one UTC day.
+pub struct DaySlice {
+    pub segment: Arc<OpenSegment>,
+    /// As the catalog has it.
+    pub path: Arc<str>,
+    pub rows: Range<usize>,
+}
+
+/// One line of the log.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub time: Instant,
+    pub source: Arc<str>,
+    pub id: String,
+    pub event_type: EventType,
+    pub user: Option<Uuid>,
+    pub group: Option<GroupType>,
+    pub feature: Option<Feature>,
+    pub quantity: u64,
+    pub attachments: u64,
+    pub bytes: i128,
+    /// Which slice, and which row of its segment.
+    pub slice: usize,
+    pub row: usize,
+    pub input: i64,
+    /// Of its input.
+    pub number: u64,
+    /// What its content is told from others' by.
+    content: [u8; 32],
+}
+
+/// What became of a line; others are told by their places among the lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Counts,
+    CopyOf(usize),
+    Voided,
+    ConflictsWith(usize),
+}
+
+/// A service's lines of a UTC day in event order, each with its fate.
+pub(super) struct Judged {
+    pub lines: Vec<Line>,
+    pub fates: Vec<Fate>,
+}
+
+/// Reads a service's lines of a day, of whose segments no other page is read.
+pub(super) fn read(service: Uuid, slices: &[DaySlice]) -> Result<Vec<Line>, EventLogError> {
+    let mut lines = Vec::new();
+    let mut sources: HashMap<String, Arc<str>> = HashMap::new();
+    for (slice, number) in slices.iter().zip(0..) {
+        let positions = positions(service, slice)?;
+        let mut rows = positions.iter();
+        slice.segment.read_rows::<EventLogError>(&positions, |batch| {
+            let events = EventRows::new(batch);
+            for ((event, (input, line)), row) in events.iter().zip(events.places()).zip(&mut rows) {
+                let source = sources.entry(event.source.clone().into_owned());
+                let source = source.or_insert_with(|| event.source.as_ref().into()).clone();
+                lines.push(Line::of(&event, source, (number, *row), (input, line)));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(lines)
+}
+
+/// The rows of a service.
+pub(super) fn positions(service: Uuid, slice: &DaySlice) -> Result<Vec<usize>, EventLogError> {
+    let runs = slice.segment.service_runs(slice.rows.clone(), |services| services.contains(&service.as_u128()))?;
+    Ok(runs.into_iter().flat_map(|run| run.rows).collect())
+}
+
+impl Line {
+    fn of(event: &Event<'_>, source: Arc<str>, (slice, row): (usize, usize), (input, number): (i64, u64)) -> Self {
+        let data = &event.data;
+        let attachments = data.attachments.as_deref().unwrap_or_default();
+        let of_message = attachments.iter().map(|attachment| i128::from(attachment.size_bytes)).sum::<i128>();
+        Self {
+            time: event.time,
+            source,
+            id: event.id.clone().into_owned(),
+            event_type: event.event_type,
+            user: data.user_guid,
+            group: data.group_type,
+            feature: data.feature,
+            quantity: data.quantity.unwrap_or(1),
+            attachments: attachments.len() as u64,
+            bytes: data.size_bytes.map_or(of_message, i128::from),
+            slice,
+            row,
+            input,
+            number,
+            content: blake3::hash(content(event.event_type, data).as_bytes()).into(),
+        }
+    }
+
+    fn identity(&self) -> (Instant, &str, &str) {
+        (self.time, &self.source, &self.id)
+    }
+}
+
+/// Decides what became of each line. `window` is in nanoseconds.
+pub(super) fn judge(
+    mut lines: Vec<Line>,
+    slices: &[DaySlice],
+    voids: &[VoidMark],
+    window: i64,
+) -> Result<Judged, EventLogError> {
+    lines.sort_by(|a, b| {
+        let arrival = |line: &Line| (line.input, line.slice, line.row);
+        a.identity().cmp(&b.identity()).then_with(|| arrival(a).cmp(&arrival(b)))
+    });
+    let mut fates = vec![Fate::Counts; lines.len()];
+    let mut stored: Vec<usize> = Vec::with_capacity(lines.len());
+    let mut from = 0;
+    for group in lines.chunk_by(|a, b| a.identity() == b.identity()) {
+        let mut firsts: Vec<usize> = Vec::new();
+        for at in from..from + group.len() {
+            match firsts.iter().find(|first| lines[**first].content == lines[at].content) {
+                Some(first) => fates[at] = Fate::CopyOf(*first),
+                None => firsts.push(at),
+            }
+        }
+        if firsts.len() > 1 {
+            let mut texts = HashMap::new();
+            for first in &firsts {
+                texts.insert(*first, text(&lines[*first], slices)?);
+            }
+            firsts.sort_by(|a, b| texts[a].cmp(&texts[b]));
+        }
+        stored.extend(firsts);
+        from += group.len();
+    }
+    let is_voided = |line: &Line| {
+        let names = |mark: &VoidMark| (mark.time, mark.source.as_str(), mark.id.as_str()) == line.identity();
+        line.event_type != EventType::EventVoided && voids.iter().any(names)
+    };
+    let mut last_live: HashMap<(&str, &str), usize> = HashMap::new();
+    for at in stored {
+        let line = &lines[at];
+        let before = last_live.get(&(&*line.source, line.id.as_str())).copied();
+        let near = |before: &usize| line.time.nanos().saturating_sub(lines[*before].time.nanos()) <= window;
+        if is_voided(line) {
+            fates[at] = Fate::Voided;
+            continue;
+        }
+        if let Some(before) = before.filter(near) {
+            fates[at] = Fate::ConflictsWith(before);
+        }
+        if line.event_type != EventType::EventVoided {
+            last_live.insert((&line.source, &line.id), at);
+        }
+    }
+    Ok(Judged { lines, fates })
+}
+
+/// The content of a line, which orders those that share identity and time.
+fn text(line: &Line, slices: &[DaySlice]) -> Result<String, EventLogError> {
+    let mut text = String::new();
+    slices[line.slice].segment.read_rows::<EventLogError>(&[line.row], |batch| {
+        text.extend(EventRows::new(batch).iter().map(|event| content(event.event_type, &event.data)));
+        Ok(())
+    })?;
+    Ok(text)
+}

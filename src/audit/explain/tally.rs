@@ -1,0 +1,257 @@
+//! Adding up a number, one UTC day after the other, so that no more than a service's day is held in memory.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::answer::{Answer, Entry, EventEntry, More, NotCounted, Opening, Place, Reason, guid};
+use super::line::{self, DaySlice, Fate, Judged, Line};
+use super::users::Users;
+use super::{Field, FieldKind};
+use crate::event_log::{EventLogError, EventRows};
+use crate::model::{Day, EventType, Instant, PeriodType, Zone};
+use crate::rollup::VoidMark;
+
+/// Which number is to be explained.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    pub service: Uuid,
+    pub period_type: PeriodType,
+    /// The first day of the period.
+    pub period: Day,
+    pub field: Field,
+    /// So many events, users and lines that do not count are listed, of each.
+    pub limit: usize,
+    /// Whether all events of a sum are listed, also those before the period.
+    pub all: bool,
+    pub zone: Zone,
+    pub today: Day,
+    /// In nanoseconds (`ingest.identity_window`).
+    pub identity_window: i64,
+}
+
+/// An answer that grows.
+pub struct Tally {
+    question: Question,
+    answer: Answer,
+    users: Users,
+    openings: Vec<(Day, Opening)>,
+    /// Those of the lines listed as voided, by what a void of each names.
+    voided: HashMap<VoidMark, Vec<usize>>,
+}
+
+impl Question {
+    /// The last day of the period that rows can reach.
+    #[must_use]
+    pub fn through(&self) -> Day {
+        self.period_type.after(self.period).previous().min(self.today)
+    }
+
+    /// The UTC days whose events may have a part in the number.
+    #[must_use]
+    pub fn utc_days(&self) -> (Day, Day) {
+        let first = match self.field.kind() {
+            FieldKind::Counter => Day::utc_of(self.zone.start_of(self.period)),
+            FieldKind::Users(_) | FieldKind::Storage => Day(i32::MIN),
+        };
+        // Events of the period that lie after today are told, too.
+        let end = self.zone.start_of(self.period_type.after(self.period)).nanos();
+        (first, Day::utc_of(Instant::from_nanos(end - 1)))
+    }
+}
+
+impl Tally {
+    #[must_use]
+    pub fn new(question: Question) -> Self {
+        let answer = Answer {
+            service: guid(question.service),
+            period_type: question.period_type.name(),
+            period: question.period.to_string(),
+            field: question.field.name(),
+            through: question.through().to_string(),
+            opening: Vec::new(),
+            events: Vec::new(),
+            users: Vec::new(),
+            more: More::default(),
+            sum: 0,
+            cut: 0,
+            number: 0,
+            not_counted: Vec::new(),
+            more_not_counted: 0,
+            pending: Vec::new(),
+            row: None,
+            remark: None,
+        };
+        Self { question, answer, users: Users::default(), openings: Vec::new(), voided: HashMap::new() }
+    }
+
+    /// Takes the service's lines of the next UTC day. `is_pending` tells that it waits to be rolled up.
+    ///
+    /// # Errors
+    /// When a segment can't be read or is damaged.
+    pub fn take_day(
+        &mut self,
+        partition: Day,
+        slices: &[DaySlice],
+        voids: &[VoidMark],
+        is_pending: bool,
+    ) -> Result<(), EventLogError> {
+        let lines = line::read(self.question.service, slices)?;
+        let judged = line::judge(lines, slices, voids, self.question.identity_window)?;
+        let mut has_any = false;
+        for (at, (line, fate)) in judged.lines.iter().zip(&judged.fates).enumerate() {
+            if let Some(contribution) = self.question.field.contribution(line) {
+                has_any = true;
+                self.take(&judged, slices, at, (line, *fate), contribution, is_pending);
+            }
+        }
+        if is_pending && has_any {
+            self.answer.pending.push(partition.to_string());
+        }
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        judged: &Judged,
+        slices: &[DaySlice],
+        at: usize,
+        (line, fate): (&Line, Fate),
+        contribution: i128,
+        is_pending: bool,
+    ) {
+        let Question { period, zone, field, all, .. } = self.question;
+        let day = zone.day_of(line.time);
+        let entry = |at: usize| entry(&judged.lines[at], slices, is_pending);
+        let is_counter = field.kind() == FieldKind::Counter;
+        let reason = match fate {
+            Fate::CopyOf(of) => Reason::Duplicate { of: entry(of).place },
+            Fate::Voided => Reason::Voided { by: None },
+            Fate::ConflictsWith(with) => Reason::Conflicting { with: Box::new(entry(with)) },
+            Fate::Counts if is_counter && day < period => Reason::OtherDay { day: day.to_string() },
+            Fate::Counts if day >= self.question.period_type.after(period) => Reason::OtherDay { day: day.to_string() },
+            Fate::Counts if day > self.question.through() => Reason::NotYet { day: day.to_string() },
+            Fate::Counts => {
+                self.answer.sum += contribution;
+                match field.kind() {
+                    FieldKind::Users(_) => self.users.take(line, &entry(at)),
+                    FieldKind::Storage if day < period && !all => self.open(day.month(), contribution),
+                    _ if self.answer.events.len() < self.question.limit => {
+                        self.answer.events.push(Entry { contribution, event: entry(at) });
+                    }
+                    _ => {
+                        self.answer.more.count += 1;
+                        self.answer.more.contribution += contribution;
+                    }
+                }
+                return;
+            }
+        };
+        if self.answer.not_counted.len() < self.question.limit {
+            if fate == Fate::Voided {
+                let (source, id) = (line.source.to_string(), line.id.clone());
+                let mark = VoidMark { service: self.question.service, time: line.time, source, id };
+                self.voided.entry(mark).or_default().push(self.answer.not_counted.len());
+            }
+            self.answer.not_counted.push(NotCounted { reason, event: entry(at) });
+        } else {
+            self.answer.more_not_counted += 1;
+        }
+    }
+
+    fn open(&mut self, month: Day, contribution: i128) {
+        match self.openings.last_mut() {
+            Some((last, opening)) if *last == month => {
+                opening.events += 1;
+                opening.contribution += contribution;
+            }
+            _ => self.openings.push((month, Opening { month: month.to_string(), events: 1, contribution })),
+        }
+    }
+
+    /// Whether it is still to be found which voids took listed events back.
+    #[must_use]
+    pub fn looks_for_voids(&self) -> bool {
+        !self.voided.is_empty()
+    }
+
+    /// Looks among the service's lines of one UTC day for the voids of listed events.
+    ///
+    /// # Errors
+    /// When a segment can't be read or is damaged.
+    pub fn look_for_voids(&mut self, slices: &[DaySlice]) -> Result<(), EventLogError> {
+        for slice in slices {
+            let positions = line::positions(self.question.service, slice)?;
+            let (Some(first), Some(last)) = (positions.first(), positions.last()) else { continue };
+            let voids = slice.segment.rows_of_type(&(*first..*last + 1), EventType::EventVoided)?;
+            if voids.is_empty() {
+                continue;
+            }
+            let mut rows = voids.iter();
+            slice.segment.read_rows::<EventLogError>(&voids, |batch| {
+                let events = EventRows::new(batch);
+                for ((event, (input, line)), row) in events.iter().zip(events.places()).zip(&mut rows) {
+                    let Some(takes_back) = VoidMark::of(&event).and_then(|mark| self.voided.remove(&mark)) else {
+                        continue;
+                    };
+                    let by = Box::new(EventEntry {
+                        time: shown(event.time),
+                        event_type: event.event_type.name(),
+                        source: event.source.clone().into_owned(),
+                        id: event.id.clone().into_owned(),
+                        user: None,
+                        pending: false,
+                        place: place(slice, *row, input, line),
+                    });
+                    for at in takes_back {
+                        self.answer.not_counted[at].reason = Reason::Voided { by: Some(by.clone()) };
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The answer, but for what is stored.
+    #[must_use]
+    pub fn finish(self) -> Answer {
+        let Self { question, mut answer, users, openings, .. } = self;
+        answer.opening = openings.into_iter().map(|(_, opening)| opening).collect();
+        if let FieldKind::Users(class) = question.field.kind() {
+            for user in users.of(class) {
+                answer.sum += user.contribution;
+                if answer.users.len() < question.limit {
+                    answer.users.push(user);
+                } else {
+                    answer.more.count += 1;
+                    answer.more.contribution += user.contribution;
+                }
+            }
+        }
+        answer.number = i64::try_from(answer.sum.max(0)).unwrap_or(i64::MAX);
+        answer.cut = i128::from(answer.number) - answer.sum;
+        answer
+    }
+}
+
+fn entry(line: &Line, slices: &[DaySlice], is_pending: bool) -> EventEntry {
+    EventEntry {
+        time: shown(line.time),
+        event_type: line.event_type.name(),
+        source: line.source.to_string(),
+        id: line.id.clone(),
+        user: line.user.filter(|_| line.event_type.changes_users()).map(guid),
+        pending: is_pending,
+        place: place(&slices[line.slice], line.row, line.input, line.number),
+    }
+}
+
+fn place(slice: &DaySlice, row: usize, input: i64, line: u64) -> Place {
+    Place { segment: slice.path.to_string(), row, input, input_name: String::new(), line }
+}
+
+/// To the nanosecond, for order may rest on it.
+fn shown(time: Instant) -> String {
+    time.to_utc().to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+}

@@ -1,0 +1,106 @@
+//! A service's facts, made anew from all that the event log holds of it: nothing is merged into what is stored, so that no
+//! mistake of merging by difference stays hidden.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use uuid::Uuid;
+
+use crate::model::{Day, Gauges, USER_CLASSES};
+use crate::rollup::{MonthFacts, PartitionFacts, ServiceDay, ServiceTotals, UserDay, UserHistory, class_moves};
+use crate::store::StoredState;
+
+/// Days of a damaged database that lie outside are no days of events.
+const DAYS_OF_EVENTS: RangeInclusive<Day> = Day(-200_000)..=Day(200_000);
+
+/// How many users enter each class less how many leave it, on a day.
+type Moves = (Day, [i64; USER_CLASSES]);
+
+/// What partitions come to, of one service.
+#[derive(Debug, Default)]
+pub struct Recomputed {
+    days: Vec<ServiceDay>,
+    users: Vec<(Uuid, UserDay)>,
+}
+
+/// A service's facts.
+#[derive(Debug, Default)]
+pub struct Facts {
+    pub months: BTreeMap<Day, MonthFacts>,
+    pub users: BTreeMap<Uuid, UserHistory>,
+    pub totals: ServiceTotals,
+    /// By input: copies, voided and conflicting lines.
+    pub uncounted: BTreeMap<i64, [i64; 3]>,
+}
+
+/// Sorts what partitions come to by service.
+#[must_use]
+pub fn by_service(partitions: Vec<PartitionFacts>) -> BTreeMap<Uuid, Recomputed> {
+    let mut services: BTreeMap<Uuid, Recomputed> = BTreeMap::new();
+    for facts in partitions {
+        for (service, day) in facts.services {
+            services.entry(service).or_default().days.push(day);
+        }
+        for ((service, user), day) in facts.users {
+            services.entry(service).or_default().users.extend(day.map(|day| (user, day)));
+        }
+    }
+    services
+}
+
+impl Recomputed {
+    /// The first day that anything is known of.
+    #[must_use]
+    pub fn first_day(&self) -> Option<Day> {
+        self.days.iter().map(|day| day.day).min()
+    }
+
+    /// Takes what is stored of some UTC days in the place of what they come to: of those that wait to be rolled up, and of
+    /// those that can't be read.
+    pub fn take_stored(&mut self, stored: &StoredState, of: impl Fn(Day) -> bool) {
+        let is_taken = |partition: Day, day: Day| {
+            of(partition) && DAYS_OF_EVENTS.contains(&partition) && DAYS_OF_EVENTS.contains(&day)
+        };
+        self.days.retain(|day| !of(day.partition));
+        self.users.retain(|(_, day)| !of(day.partition));
+        for facts in stored.months.values().flatten() {
+            self.days.extend(facts.days().iter().filter(|day| is_taken(day.partition, day.day)).cloned());
+        }
+        for (user, history) in &stored.users {
+            let days = history.iter().flat_map(UserHistory::days).copied();
+            self.users.extend(days.filter(|day| is_taken(day.partition, day.day)).map(|day| (*user, day)));
+        }
+    }
+
+    #[must_use]
+    pub fn into_facts(mut self) -> Facts {
+        let mut facts = Facts::default();
+        let mut moves: BTreeMap<Day, [i64; USER_CLASSES]> = BTreeMap::new();
+        self.users.sort_by_key(|(user, _)| *user);
+        for days in self.users.chunk_by(|a, b| a.0 == b.0) {
+            let history = UserHistory::of(days.iter().map(|(_, day)| *day).collect());
+            class_moves(&UserHistory::default(), &history, |day, delta| {
+                let sum = moves.entry(day).or_default();
+                (0..USER_CLASSES).for_each(|class| sum[class] += delta[class]);
+            });
+            facts.users.insert(days[0].0, history);
+        }
+        let mut of_months: BTreeMap<Day, (Vec<ServiceDay>, Vec<Moves>)> = BTreeMap::new();
+        for day in self.days.into_iter().filter(|day| !day.is_empty()) {
+            for (input, lines) in &day.uncounted {
+                let sum = facts.uncounted.entry(*input).or_default();
+                let lines = [lines.duplicate, lines.voided, lines.conflicting];
+                sum.iter_mut().zip(lines).for_each(|(sum, lines)| *sum = sum.wrapping_add(lines.cast_signed()));
+            }
+            of_months.entry(day.day.month()).or_default().0.push(day);
+        }
+        for (day, delta) in moves.into_iter().filter(|(_, delta)| *delta != [0; USER_CLASSES]) {
+            of_months.entry(day.month()).or_default().1.push((day, delta));
+        }
+        let months = of_months.into_iter().map(|(month, (days, moves))| (month, MonthFacts::of(days, moves)));
+        facts.months = months.collect();
+        facts.totals.first_day = facts.months.values().find_map(MonthFacts::first_day);
+        facts.totals.held = facts.months.values().fold(Gauges::default(), |held, month| held.plus(&month.change()));
+        facts
+    }
+}

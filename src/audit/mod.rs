@@ -1,0 +1,16 @@
+//! Auditing: whether what is stored is what was sent, and which events make a number. Pure but for reading segments: `jobs`
+//! hands in what the store holds.
+
+mod compare;
+mod difference;
+pub mod explain;
+
+mod fresh;
+mod ledger;
+mod segments;
+
+pub use compare::{Compared, Within, compare};
+pub use difference::{Difference, Differences, Subject};
+pub use fresh::{Facts, Recomputed, by_service};
+pub use ledger::{Ledger, compare_ledger, compare_voids};
+pub use segments::{CheckedSegment, check_segment};

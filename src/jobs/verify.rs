@@ -1,0 +1,373 @@
+//! Verify: everything is recomputed from the event log, and held against what is stored.
+//!
+//! It holds the lease, so that nothing changes meanwhile: a daemon beside it goes on to serve, and ingests when it is done.
+//! It goes by ranges of services, as rollup does, and makes all facts of a service anew, from nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{Installation, Run, rollup};
+use crate::audit::{
+    CheckedSegment, Compared, Difference, Differences, Ledger, Recomputed, Subject, Within, by_service, check_segment,
+    compare, compare_ledger, compare_voids,
+};
+use crate::event_log::{EventLogError, Segment, SegmentReader};
+use crate::model::{Day, Instant, PeriodType};
+use crate::rollup::{Folder, PartitionFacts, PartitionTask, Services, VoidMark};
+use crate::store::{DirtyPartition, Lease, LedgerFix, ServiceFix, StoredState};
+
+/// Segments are checked so many at a time, to be interrupted between.
+const SEGMENTS_TOGETHER: usize = 64;
+/// As for drawing: services are held against what is stored until they have one row for so many of the log.
+const ROWS_FOR_A_STORED_ONE: usize = 32;
+
+/// What is to be verified. The history of a service is always recomputed whole, for its gauges rest on it.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    pub from: Option<Day>,
+    pub to: Option<Day>,
+    /// All where none are named.
+    pub services: Vec<Uuid>,
+}
+
+/// What verifying found.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verified {
+    pub differences: Differences,
+    pub pending: Pending,
+    /// UTC days that could not be recomputed, with the reason.
+    pub unreadable: BTreeMap<String, String>,
+    pub checked: Checked,
+    #[serde(skip)]
+    pub fixes: Fixes,
+}
+
+/// What waits to be rolled up: it was taken as it was rolled up last, and is no difference.
+#[derive(Debug, Default, Serialize)]
+pub struct Pending {
+    pub days: usize,
+    /// Services whose rows wait to be drawn, or do not reach today.
+    pub services: u64,
+}
+
+/// How much was held against what is stored.
+#[derive(Debug, Default, Serialize)]
+pub struct Checked {
+    pub segments: u64,
+    pub lines: u64,
+    pub services: u64,
+    pub rows: u64,
+    pub inputs: u64,
+}
+
+/// What repairing can do about it.
+#[derive(Debug, Default)]
+pub struct Fixes {
+    /// Services whose facts must be made anew, and those whose rows must be drawn anew.
+    pub facts: Vec<ServiceFix>,
+    pub rows: Vec<ServiceFix>,
+    pub gone: Vec<(Uuid, Vec<(PeriodType, Day)>)>,
+    pub ledger: Vec<LedgerFix>,
+    /// Voids that the store lost, and those that the log does not hold.
+    pub voids: (Vec<VoidMark>, Vec<VoidMark>),
+    pub has_orphans: bool,
+}
+
+impl Verified {
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.differences.is_empty()
+    }
+}
+
+impl Scope {
+    pub(super) fn is_whole(&self) -> bool {
+        self.from.is_none() && self.to.is_none() && self.services.is_empty()
+    }
+}
+
+/// Recomputes what the scope holds, and compares it with what is stored. Nothing is changed.
+///
+/// # Errors
+/// When the lease can't be had, the store fails, or the run was interrupted. Damage is no error: it is what is looked for.
+pub async fn verify(installation: &Installation, run: &Run, scope: &Scope) -> anyhow::Result<Verified> {
+    let lease = installation.lease_as_it_is(run).await?;
+    Box::pin(verify_leased(installation, run, &lease, scope)).await
+}
+
+pub(super) async fn verify_leased(
+    installation: &Installation,
+    run: &Run,
+    lease: &Lease,
+    scope: &Scope,
+) -> anyhow::Result<Verified> {
+    let store = &installation.store;
+    let catalog = store.catalog().await?;
+    let dirty: BTreeMap<Day, DirtyPartition> =
+        store.dirty_partitions().await?.into_iter().map(|dirty| (dirty.day, dirty)).collect();
+    let months = store.months_with_facts().await?;
+    let mut verifying = Verifying {
+        installation,
+        run,
+        scope,
+        catalog,
+        dirty,
+        months,
+        folder: Arc::new(rollup::folder(installation)),
+        voids: None,
+        ledger: Ledger::default(),
+        verified: Verified::default(),
+    };
+    verifying.verified.pending.days = verifying.dirty.len();
+    if scope.services.is_empty() {
+        verifying.segments().await?;
+    }
+    verifying.services().await?;
+    if scope.is_whole() {
+        let inputs = store.audited_inputs().await?;
+        let (found, fixes) = compare_ledger(&inputs, &verifying.ledger);
+        verifying.verified.checked.inputs = inputs.len() as u64;
+        verifying.verified.differences.extend(found);
+        verifying.verified.fixes.ledger = fixes;
+    }
+    store.still_leased(lease).await?;
+    Ok(verifying.verified)
+}
+
+struct Verifying<'a> {
+    installation: &'a Installation,
+    run: &'a Run,
+    scope: &'a Scope,
+    catalog: Vec<Segment>,
+    dirty: BTreeMap<Day, DirtyPartition>,
+    months: Vec<Day>,
+    folder: Arc<Folder>,
+    /// The voids of the log by the UTC day that they aim at, where the log was read whole.
+    voids: Option<BTreeMap<Day, Vec<VoidMark>>>,
+    ledger: Ledger,
+    verified: Verified,
+}
+
+/// The days whose stored facts are taken as they are.
+struct Skipped<'a> {
+    dirty: &'a BTreeMap<Day, DirtyPartition>,
+    /// Of one range of services.
+    unreadable: &'a BTreeSet<Day>,
+}
+
+impl Skipped<'_> {
+    fn holds(&self, partition: Day, service: Uuid) -> bool {
+        let waits = |dirty: &DirtyPartition| {
+            dirty.services.as_ref().is_none_or(|services| services.binary_search(&service).is_ok())
+        };
+        self.unreadable.contains(&partition) || self.dirty.get(&partition).is_some_and(waits)
+    }
+}
+
+impl Verifying<'_> {
+    /// Holds the files against the catalog, and what lies beside them; and the voids against the store's.
+    async fn segments(&mut self) -> anyhow::Result<()> {
+        let zone = self.installation.config.reporting.timezone;
+        let first = self.scope.from.map(|from| Day::utc_of(zone.start_of(from)));
+        let last = self.scope.to.map(|to| Day::utc_of(Instant::from_nanos(zone.start_of(to.next()).nanos() - 1)));
+        let is_asked_for = |segment: &&Segment| {
+            let holds = |day: Day| first.is_none_or(|first| first <= day) && last.is_none_or(|last| day <= last);
+            segment.partitions.is_empty() || segment.partitions.iter().any(|partition| holds(partition.day))
+        };
+        let segments: Vec<Segment> = self.catalog.iter().filter(is_asked_for).cloned().collect();
+        let mut voids = HashSet::new();
+        let mut lines = Some(BTreeMap::new());
+        for together in segments.chunks(SEGMENTS_TOGETHER) {
+            self.run.check()?;
+            let (together, log) = (together.to_vec(), self.installation.log.clone());
+            let check = move || -> Vec<CheckedSegment> {
+                let reader = SegmentReader::new(log.clone());
+                together.par_iter().map(|segment| check_segment(&log, &reader, segment)).collect()
+            };
+            for checked in self.installation.on_threads(check).await? {
+                self.verified.checked.segments += 1;
+                self.verified.differences.extend(checked.differences);
+                voids.extend(checked.voids);
+                match checked.lines {
+                    None => lines = None,
+                    Some(of_segment) => {
+                        self.verified.checked.lines += of_segment.values().sum::<u64>();
+                        for (input, count) in of_segment {
+                            if let Some(lines) = &mut lines {
+                                *lines.entry(input).or_default() += count;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        if !self.scope.is_whole() {
+            return Ok(());
+        }
+        if lines.is_some() {
+            let stored: HashSet<VoidMark> = self.installation.store.all_voids().await?.into_iter().collect();
+            let only = |of: &HashSet<VoidMark>, not: &HashSet<VoidMark>| -> Vec<VoidMark> {
+                of.difference(not).cloned().collect::<BTreeSet<_>>().into_iter().collect()
+            };
+            let (missing, unknown) = (only(&voids, &stored), only(&stored, &voids));
+            self.verified.differences.extend(compare_voids(&missing, &unknown));
+            self.verified.fixes.voids = (missing, unknown);
+            let mut by_day: BTreeMap<Day, Vec<VoidMark>> = BTreeMap::new();
+            for mark in voids {
+                by_day.entry(Day::utc_of(mark.time)).or_default().push(mark);
+            }
+            self.voids = Some(by_day);
+        }
+        self.ledger.accepted = lines;
+        let live: BTreeSet<&str> = self.catalog.iter().map(|segment| segment.path.as_str()).collect();
+        for path in self.installation.log.files()?.into_iter().filter(|path| !live.contains(path.as_str())) {
+            let subject = Subject::Orphan { path };
+            let found = Difference::new(&subject, "file", &"none that the catalog does not know", &"a file");
+            self.verified.differences.extend([found]);
+            self.verified.fixes.has_orphans = true;
+        }
+        Ok(())
+    }
+
+    /// Recomputes all services that are asked for, one range after the other.
+    async fn services(&mut self) -> anyhow::Result<()> {
+        let mut services = self.scope.services.clone();
+        services.sort_unstable();
+        services.dedup();
+        let days = self.catalog.iter().flat_map(|segment| &segment.partitions).map(|partition| partition.day);
+        let mut tasks: Vec<PartitionTask> = Vec::new();
+        for day in days.collect::<BTreeSet<Day>>() {
+            // A day that waits whole is not read at all.
+            if self.dirty.get(&day).is_some_and(|dirty| dirty.services.is_none()) {
+                continue;
+            }
+            let services = (!services.is_empty()).then(|| services.clone());
+            let of_day = DirtyPartition { day, rows: 0, services };
+            let mut task = self.installation.store.partition_task(&of_day).await?;
+            if let Some(voids) = &mut self.voids {
+                task.voids = voids.remove(&day).unwrap_or_default();
+            }
+            tasks.push(task);
+        }
+        let tasks = Arc::new(tasks);
+        let ranges: Vec<Services> = if services.is_empty() {
+            let (whole, these) = (self.folder.clone(), tasks.clone());
+            let rows_each = self.installation.config.rollup.rows_together;
+            self.installation.on_threads(move || whole.divide(&these, rows_each)).await?
+        } else {
+            services.iter().map(|service| *service..=*service).collect()
+        };
+        for range in ranges {
+            self.range(&tasks, range).await?;
+        }
+        Ok(())
+    }
+
+    async fn range(&mut self, tasks: &Arc<Vec<PartitionTask>>, range: Services) -> anyhow::Result<()> {
+        self.run.check()?;
+        let (folder, these, within) = (self.folder.clone(), tasks.clone(), range.clone());
+        let fold = move || -> Vec<(Day, Result<PartitionFacts, EventLogError>)> {
+            these.par_iter().map(|task| (task.day, folder.fold(task, &within))).collect()
+        };
+        let (mut partitions, mut unreadable) = (Vec::new(), BTreeSet::new());
+        for (day, facts) in self.installation.on_threads(fold).await? {
+            match facts {
+                Ok(facts) => partitions.push(facts),
+                Err(error) => {
+                    unreadable.insert(day);
+                    let problem = without_paths(&error);
+                    self.verified.unreadable.entry(day.to_string()).or_insert(problem);
+                }
+            }
+        }
+        let mut recomputed = by_service(partitions);
+        let mut from = *range.start();
+        loop {
+            self.run.check()?;
+            let next = self.next_services(&recomputed);
+            let rest = next.map_or_else(BTreeMap::new, |next| recomputed.split_off(&next));
+            let through = next.map_or(*range.end(), |next| Uuid::from_u128(next.as_u128() - 1));
+            self.compare(from..=through, recomputed, &unreadable).await?;
+            let Some(next) = next else { return Ok(()) };
+            (recomputed, from) = (rest, next);
+        }
+    }
+
+    /// The first service that is not held against the store together with those before it; none where all are.
+    fn next_services(&self, services: &BTreeMap<Uuid, Recomputed>) -> Option<Uuid> {
+        let (today, mut rows) = (self.installation.today(), 0);
+        let together = self.installation.config.rollup.rows_together / ROWS_FOR_A_STORED_ONE;
+        let mut is_full = services.iter().map(|(service, recomputed)| {
+            rows += recomputed.first_day().map_or(0, |first| first.through(today).count()) + 2;
+            (service, rows > together)
+        });
+        // At least one.
+        is_full.next();
+        is_full.find(|(_, is_full)| *is_full).map(|(service, _)| *service)
+    }
+
+    /// Holds services against what is stored of them, and of services in between that the log does not know.
+    async fn compare(
+        &mut self,
+        services: Services,
+        mut recomputed: BTreeMap<Uuid, Recomputed>,
+        unreadable: &BTreeSet<Day>,
+    ) -> anyhow::Result<()> {
+        let mut stored = self.installation.store.stored_states(&services, &self.months).await?;
+        let all: BTreeSet<Uuid> = recomputed.keys().chain(stored.keys()).copied().collect();
+        let mut work: Vec<(Uuid, Recomputed, StoredState)> = Vec::with_capacity(all.len());
+        let skipped = Skipped { dirty: &self.dirty, unreadable };
+        for service in all {
+            let mut of_log = recomputed.remove(&service).unwrap_or_default();
+            let of_store = stored.remove(&service).unwrap_or_default();
+            of_log.take_stored(&of_store, |partition| skipped.holds(partition, service));
+            work.push((service, of_log, of_store));
+        }
+        let within = Within { from: self.scope.from, to: self.scope.to, today: self.installation.today() };
+        let compare = move || -> Vec<(Compared, BTreeMap<i64, [i64; 3]>)> {
+            let one = |(service, of_log, of_store): (Uuid, Recomputed, StoredState)| {
+                let facts = of_log.into_facts();
+                (compare(service, &facts, &of_store, &within), facts.uncounted)
+            };
+            work.into_par_iter().map(one).collect()
+        };
+        for (compared, uncounted) in self.installation.on_threads(compare).await? {
+            self.take(compared);
+            for (input, lines) in uncounted {
+                let sum = self.ledger.uncounted.entry(input).or_default();
+                sum.iter_mut().zip(lines).for_each(|(sum, lines)| *sum = sum.wrapping_add(lines));
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, compared: Compared) {
+        let Compared { differences, facts_differ, fix, gone, is_pending, rows } = compared;
+        let Verified { checked, pending, fixes, .. } = &mut self.verified;
+        checked.services += 1;
+        checked.rows += rows;
+        pending.services += u64::from(is_pending);
+        if facts_differ {
+            fixes.facts.push(fix);
+        } else if !differences.is_empty() {
+            fixes.rows.push(fix);
+        }
+        if !gone.is_empty() {
+            fixes.gone.push((fix.service, gone));
+        }
+        self.verified.differences.extend(differences);
+    }
+}
+
+fn without_paths(error: &EventLogError) -> String {
+    match error {
+        EventLogError::Damaged { detail, .. } => detail.clone(),
+        EventLogError::Io { action, source, .. } => format!("cannot {action} a segment: {source}"),
+        EventLogError::Encode(error) => error.to_string(),
+    }
+}
