@@ -157,6 +157,16 @@ impl Store {
         rows.iter().map(|row| row.get("path")).collect()
     }
 
+    /// The days from `first` through `last` that have rows in the log, in order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn days_with_rows(&self, first: Day, last: Day) -> Result<Vec<Day>> {
+        let days = "SELECT DISTINCT day FROM segment_partitions WHERE day BETWEEN $1 AND $2 ORDER BY day";
+        let days = self.db.writer.sql(days).bind(first).bind(last).all().await?;
+        days.iter().map(|row| row.get("day")).collect()
+    }
+
     /// What it takes to recompute a day.
     ///
     /// # Errors
