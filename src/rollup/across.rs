@@ -133,27 +133,41 @@ fn repeated_of(
             }
         }
     }
-    by_hash.retain(|_, of_hash| of_hash.iter().any(|day| days[*day].is_dirty));
-    let mut affected: BTreeMap<Day, Affected> = BTreeMap::new();
-    for of_hash in by_hash.values() {
-        let mut dirty = None;
-        for compared in of_hash {
-            let ComparedDay { day, is_dirty, .. } = days[*compared];
-            let follows = dirty.is_some_and(|dirty: Day| day.0 - dirty.0 <= window);
-            let this = affected.entry(day).or_insert(Affected { compared: *compared, recomputed: false });
-            this.recomputed |= is_dirty || follows;
-            if is_dirty {
-                this.compared = *compared;
-                dirty = Some(day);
-            }
-        }
-    }
+    let recomputed = recomputed(days, by_hash.values(), window);
+    // A day that is recomputed for one identity must know of all others, too.
+    by_hash.retain(|_, of_hash| of_hash.iter().any(|compared| recomputed.contains(&days[*compared].day)));
+    let affected = |compared: &usize| {
+        let day = days[*compared].day;
+        (day, Affected { compared: *compared, recomputed: recomputed.contains(&day) })
+    };
+    let affected: BTreeMap<Day, Affected> = by_hash.values().flatten().map(affected).collect();
     let service = Uuid::from_u128(parts.first()?.0);
     (!by_hash.is_empty()).then(|| Repeated { service, hashes: by_hash.into_keys().collect(), days: affected })
 }
 
 /// A row that is live: its source and id, and when.
 pub(super) type Live = ((String, String), i64);
+
+/// The days to recompute: those that are dirty, and those behind them that share an identity with them.
+fn recomputed<'h>(
+    days: &[ComparedDay],
+    hashes: impl Iterator<Item = &'h BTreeSet<usize>>,
+    window: i32,
+) -> BTreeSet<Day> {
+    let mut recomputed = BTreeSet::new();
+    for of_hash in hashes {
+        let mut dirty = None;
+        for ComparedDay { day, is_dirty, .. } in of_hash.iter().map(|compared| &days[*compared]) {
+            if *is_dirty {
+                dirty = Some(*day);
+            }
+            if dirty.is_some_and(|dirty: Day| day.0 - dirty.0 <= window) {
+                recomputed.insert(*day);
+            }
+        }
+    }
+    recomputed
+}
 
 /// Of identities that come on several days: when each was live last, on the days so far.
 pub(super) struct Earlier<'a> {
@@ -248,6 +262,8 @@ mod tests {
         assert_eq!(found(&days), [(1, vec![5], vec![(1, false), (2, true), (3, true)])]);
         let twice = [day(1, true, &[(1, &[5])]), day(1, false, &[(1, &[5]), (2, &[5])]), day(3, false, &[(1, &[5])])];
         assert_eq!(found(&twice), [(1, vec![5], vec![(1, true), (3, true)])]);
+        let another = [day(1, false, &[(1, &[7])]), day(2, true, &[(1, &[5])]), day(3, false, &[(1, &[5, 7])])];
+        assert_eq!(found(&another), [(1, vec![5, 7], vec![(1, false), (2, true), (3, true)])]);
         let clean = [day(1, false, &[(1, &[5])]), day(2, false, &[(1, &[5])]), day(2, true, &[(1, &[6])])];
         assert_eq!(found(&clean), []);
     }
