@@ -1,6 +1,7 @@
 //! Holding a service's facts and rows against what the event log comes to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -8,14 +9,35 @@ use super::fresh::Facts;
 use super::{Difference, Subject};
 use crate::model::{Day, Gauges, Numbers, PeriodType, USER_CLASSES, UsageRow};
 use crate::rollup::{DraftRow, MonthFacts, ServiceDay, UserDay, UserHistory, draft_rows};
-use crate::store::{ServiceFix, StoredProgress, StoredState};
+use crate::store::{PendingRow, ServiceFix, StoredProgress, StoredState};
 
 /// Which days are asked for, and which one is today.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Within {
     pub from: Option<Day>,
     pub to: Option<Day>,
     pub today: Day,
+    pub held_back: Arc<HeldBack>,
+}
+
+/// What is kept from rows because their months are locked: such a row is right as it is.
+#[derive(Debug, Default)]
+pub struct HeldBack(HashMap<(Uuid, PeriodType, Day), Option<DraftRow>>);
+
+impl FromIterator<PendingRow> for HeldBack {
+    fn from_iter<I: IntoIterator<Item = PendingRow>>(rows: I) -> Self {
+        let row = |row: PendingRow| {
+            let draft = row.draft;
+            ((row.service, draft.period_type, draft.period), (!row.is_gone).then_some(draft))
+        };
+        Self(rows.into_iter().map(row).collect())
+    }
+}
+
+impl HeldBack {
+    fn holds(&self, key: (Uuid, PeriodType, Day), draft: Option<&DraftRow>) -> bool {
+        self.0.get(&key).is_some_and(|pending| pending.as_ref() == draft)
+    }
 }
 
 /// How a service's facts and rows were found to be.
@@ -236,6 +258,9 @@ impl Comparing<'_> {
             if !self.within.holds_period(period_type, period) || !is_drawn(period_type, period) {
                 continue;
             }
+            if self.within.held_back.holds((self.service, period_type, period), of_log.as_ref()) {
+                continue;
+            }
             let subject = Subject::Row { service: self.service, period_type, period };
             let before = self.found.len();
             if let Some(draft) = of_log {
@@ -253,8 +278,9 @@ impl Comparing<'_> {
                 rows.first_wrong = Some(rows.first_wrong.map_or(period, |first| first.min(period)));
             }
         }
-        for (period_type, period) in expected.into_keys() {
-            if self.within.holds_period(period_type, period) && is_drawn(period_type, period) {
+        for ((period_type, period), draft) in expected {
+            let is_held_back = self.within.held_back.holds((self.service, period_type, period), Some(&draft));
+            if self.within.holds_period(period_type, period) && is_drawn(period_type, period) && !is_held_back {
                 let subject = Subject::Row { service: self.service, period_type, period };
                 self.push(&subject, "row", &"a row", &"none");
                 rows.first_wrong = Some(rows.first_wrong.map_or(period, |first| first.min(period)));

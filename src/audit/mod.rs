@@ -9,7 +9,7 @@ mod fresh;
 mod ledger;
 mod segments;
 
-pub use compare::{Compared, Within, compare};
+pub use compare::{Compared, HeldBack, Within, compare};
 pub use difference::{Difference, Differences, Subject};
 pub use fresh::{Facts, Recomputed, by_service};
 pub use ledger::{Ledger, compare_ledger, compare_voids};

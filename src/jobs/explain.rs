@@ -45,7 +45,7 @@ pub async fn explain(reading: &Reading, asked: Asked) -> anyhow::Result<Answer> 
         identity_window: i64::try_from(reading.config.ingest.identity_window.as_nanos()).unwrap_or(i64::MAX),
     };
     let store = &reading.store;
-    let days = question.utc_days();
+    let days = question.days_to_read();
     let explained = store.explained(question.service, days, (question.period_type, period)).await?;
     let reader = Arc::new(SegmentReader::new(reading.log.clone()));
     let (with, row, progress) = (reader.clone(), explained.row.clone(), explained.progress);

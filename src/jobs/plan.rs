@@ -5,16 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
-use rayon::prelude::*;
 use uuid::Uuid;
 
 use super::backfill::utc_days;
 use super::merge::{Arrivals, Merging};
-use super::rollup::folder;
+use super::rollup::{around, folder};
 use super::{Installation, Run};
-use crate::event_log::EventLogError;
 use crate::model::{Day, PeriodType, UsageRow};
-use crate::rollup::{DraftRow, PartitionFacts, PartitionTask};
+use crate::rollup::{DraftRow, Folded, PartitionTask};
 use crate::store::{DirtyPartition, Redraw, RowFilter, ServiceRows, ServiceToDraw};
 
 /// The rows that a backfill would change, by service, period type and period.
@@ -125,18 +123,22 @@ impl Planning<'_> {
         let installation = self.merging.installation;
         let mut tasks: Vec<PartitionTask> = Vec::with_capacity(partitions.len());
         for partition in partitions {
-            tasks.push(installation.store.partition_task(partition).await?);
+            tasks.push(installation.store.partition_task(partition.day, partition.services.clone()).await?);
         }
-        let (tasks, folder) = (Arc::new(tasks), Arc::new(folder(installation)));
+        let folder = Arc::new(folder(installation));
+        let around = around(&installation.store, partitions, folder.window_days()).await?;
+        let tasks = Arc::new((tasks, around));
         let rows_each = installation.config.rollup.rows_together;
         let (whole, these) = (folder.clone(), tasks.clone());
-        for range in installation.on_threads(move || whole.divide(&these, rows_each)).await? {
+        for range in installation.on_threads(move || whole.divide(&these.0, rows_each)).await? {
             self.run.check()?;
             let (of_range, these) = (folder.clone(), tasks.clone());
-            let fold = move || -> Result<Vec<(Day, PartitionFacts)>, EventLogError> {
-                these.par_iter().map(|task| Ok((task.day, of_range.fold(task, &range)?))).collect()
-            };
-            let recomputed = installation.on_threads(fold).await??;
+            let fold = move || of_range.fold(&these.0, &these.1, &range);
+            let Folded { facts, mut unreadable } = installation.on_threads(fold).await?;
+            if let Some((_, error)) = unreadable.pop_first() {
+                return Err(error.into());
+            }
+            let recomputed = facts.into_iter().collect();
             let mut changes = self.merging.changes(recomputed, &Arc::new(Arrivals::new())).await?;
             while let Some(commit) = self.merging.merge_next(&mut changes, true).await? {
                 self.run.check()?;

@@ -7,6 +7,7 @@ use super::rollup::rollup_leased;
 use super::verify::{Fixes, Scope, Verified, verify_leased};
 use super::{Installation, Run};
 use crate::event_log::EventLogError;
+use crate::model::Reason;
 use crate::store::{Lease, RollupCommit, ServiceRows};
 
 /// Facts first, and then the ledger, which they are counted into.
@@ -68,12 +69,12 @@ impl Repairing<'_> {
         if has_orphans {
             repaired.orphans += self.installation.log.clean_up(&store.live_paths().await?)?.len();
         }
-        let (now, today) = (self.installation.now(), self.installation.today());
+        let today = self.installation.today();
         let is_drawn = |service| facts.iter().chain(&rows).any(|fix| fix.service == service);
         for (service, gone) in gone.into_iter().filter(|(service, _)| is_drawn(*service)) {
-            let rows = vec![ServiceRows { service, gone, rows: Vec::new() }];
+            let rows = vec![ServiceRows { service, stored: None, reason: Reason::Backfill, gone, rows: Vec::new() }];
             let commit = RollupCommit { rows, ..RollupCommit::default() };
-            repaired.rows_written += store.commit_rollup(self.lease, &commit, today, now).await?;
+            repaired.rows_written += store.commit_rollup(self.lease, &commit, today, self.installation.clock).await?;
         }
         // Before anything is folded.
         store.mend_voids(self.lease, &voids.0, &voids.1).await?;

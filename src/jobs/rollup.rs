@@ -3,19 +3,19 @@
 //! All data of one service is independent of the others', so the work goes by ranges of services: while one range is
 //! committed, the next one is merged, and the one behind it is folded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use uuid::Uuid;
 
 use super::merge::{Arrivals, Merging};
 use super::{Installation, Run};
 use crate::event_log::{EventLogError, SegmentReader};
 use crate::model::Day;
 use crate::rollup::{FoldRules, Folder, PartitionFacts, PartitionTask};
-use crate::store::{DirtyPartition, Lease, RollupCommit};
+use crate::store::{DirtyPartition, Lease, RollupCommit, Store};
 
 /// Partitions are recomputed together until they hold so many ranges of services, each of which has about
 /// `rollup.rows_together` rows in them. It is done with those before it goes on to others: that bounds what a kill costs, and
@@ -57,7 +57,7 @@ pub(super) async fn rollup_leased(
     let turns = Semaphore::new(if installation.threads() == 1 { 1 } else { STEPS });
     let rolling = Rolling { run, lease, merging, folder: Arc::new(folder(installation)), turns };
     let mut report = RollupReport::default();
-    let mut unreadable: BTreeMap<Day, EventLogError> = BTreeMap::new();
+    let mut unreadable: BTreeMap<Day, Arc<EventLogError>> = BTreeMap::new();
     let dirty = installation.store.dirty_partitions().await?;
     let mut rest = dirty.as_slice();
     while !rest.is_empty() {
@@ -92,11 +92,8 @@ struct Rolling<'a> {
 /// What recomputing some partitions came to.
 struct Rolled {
     rows_written: u64,
-    unreadable: BTreeMap<Day, EventLogError>,
+    unreadable: BTreeMap<Day, Arc<EventLogError>>,
 }
-
-/// The facts of a range of services, by partition.
-type Folded = Vec<(Day, PartitionFacts)>;
 
 impl Rolling<'_> {
     /// Recomputes these partitions, and draws what changes with `draws`. A day whose segments can't be read stays dirty, and
@@ -105,15 +102,16 @@ impl Rolling<'_> {
         let store = &self.installation().store;
         let mut tasks: Vec<PartitionTask> = Vec::with_capacity(partitions.len());
         for partition in partitions {
-            tasks.push(store.partition_task(partition).await?);
+            tasks.push(store.partition_task(partition.day, partition.services.clone()).await?);
         }
         let arrivals = partitions.iter().map(|partition| (partition.day, partition.arrived.clone())).collect();
+        let around = around(store, partitions, self.folder.window_days()).await?;
         // Each step waits until the next one takes what it has, so no more than one range is folded and one merged ahead.
         let (folded, to_merge) = channel(1);
         let (merged, to_commit) = channel(1);
         // None is cut off, for a statement must not be: where one fails, the others find nobody to take or give anything.
         let (unreadable, merged, rows_written) = tokio::join!(
-            self.fold(Arc::new(tasks), folded),
+            self.fold(Arc::new((tasks, around)), folded),
             self.merge(to_merge, Arc::new(arrivals), draws, merged),
             self.commit(to_commit),
         );
@@ -126,27 +124,21 @@ impl Rolling<'_> {
     /// Folds partitions, one range of services after the other, and tells which can't be read.
     async fn fold(
         &self,
-        tasks: Arc<Vec<PartitionTask>>,
-        folded: Sender<Folded>,
-    ) -> anyhow::Result<BTreeMap<Day, EventLogError>> {
+        tasks: Arc<(Vec<PartitionTask>, Vec<PartitionTask>)>,
+        folded: Sender<Vec<(Day, PartitionFacts)>>,
+    ) -> anyhow::Result<BTreeMap<Day, Arc<EventLogError>>> {
         let mut unreadable = BTreeMap::new();
         let rows_each = self.installation().config.rollup.rows_together;
         let (whole, these) = (self.folder.clone(), tasks.clone());
-        for range in self.installation().on_threads(move || whole.divide(&these, rows_each)).await? {
+        for range in self.installation().on_threads(move || whole.divide(&these.0, rows_each)).await? {
             let Ok(place) = folded.reserve().await else { break };
             let _turn = self.turns.acquire().await?;
             self.run.check()?;
             let (of_range, these) = (self.folder.clone(), tasks.clone());
-            let fold = move || -> Vec<(Day, Result<PartitionFacts, EventLogError>)> {
-                these.par_iter().map(|task| (task.day, of_range.fold(task, &range))).collect()
-            };
-            let mut readable = Vec::with_capacity(tasks.len());
-            for (day, facts) in self.installation().on_threads(fold).await? {
-                match facts {
-                    Ok(facts) => readable.push((day, facts)),
-                    Err(error) => _ = unreadable.insert(day, error),
-                }
-            }
+            let fold = move || of_range.fold(&these.0, &these.1, &range);
+            let of_range = self.installation().on_threads(fold).await?;
+            unreadable.extend(of_range.unreadable);
+            let readable = of_range.facts.into_iter().filter(|(day, _)| !unreadable.contains_key(day)).collect();
             place.send(readable);
         }
         Ok(unreadable)
@@ -155,7 +147,7 @@ impl Rolling<'_> {
     /// Merges what was folded into what is stored.
     async fn merge(
         &self,
-        mut folded: Receiver<Folded>,
+        mut folded: Receiver<Vec<(Day, PartitionFacts)>>,
         arrivals: Arc<Arrivals>,
         draws: bool,
         merged: Sender<RollupCommit>,
@@ -215,6 +207,46 @@ fn next_partitions(dirty: &[DirtyPartition], rows_together: u64) -> usize {
         rows == partition.rows || rows <= rows_together
     };
     dirty.iter().take_while(fits).take(PARTITIONS_TOGETHER).count()
+}
+
+/// The days that the identity window reaches from these partitions, with the services that are recomputed there.
+pub(super) async fn around(
+    store: &Store,
+    partitions: &[DirtyPartition],
+    window: i32,
+) -> anyhow::Result<Vec<PartitionTask>> {
+    let wanted = services_around(partitions, window);
+    let (Some((first, _)), Some((last, _))) = (wanted.first_key_value(), wanted.last_key_value()) else {
+        return Ok(Vec::new());
+    };
+    let mut tasks = Vec::new();
+    for day in store.logged_days(*first, *last).await? {
+        if let Some(services) = wanted.get(&day) {
+            let services = services.as_ref().map(|services| services.iter().copied().collect());
+            tasks.push(store.partition_task(day, services).await?);
+        }
+    }
+    Ok(tasks)
+}
+
+/// The days that lie no more than `window` days from these partitions, and which services they have rows of to recompute: all
+/// where none are named. Partitions that are recomputed whole are not among them.
+fn services_around(partitions: &[DirtyPartition], window: i32) -> BTreeMap<Day, Option<BTreeSet<Uuid>>> {
+    let mut around: BTreeMap<Day, Option<BTreeSet<Uuid>>> = BTreeMap::new();
+    for DirtyPartition { day, services, .. } in partitions {
+        let near = day.0.saturating_sub(window)..=day.0.saturating_add(window);
+        for near in near.map(Day).filter(|near| near != day) {
+            let wanted = around.entry(near).or_insert_with(|| Some(BTreeSet::new()));
+            match (services, wanted) {
+                (None, wanted) => *wanted = None,
+                (Some(services), Some(wanted)) => wanted.extend(services),
+                (Some(_), None) => {}
+            }
+        }
+    }
+    let whole = partitions.iter().filter(|partition| partition.services.is_none());
+    whole.for_each(|partition| _ = around.remove(&partition.day));
+    around
 }
 
 pub(super) fn folder(installation: &Installation) -> Folder {

@@ -12,12 +12,12 @@ use uuid::Uuid;
 
 use super::{Installation, Run, rollup};
 use crate::audit::{
-    CheckedSegment, Compared, Difference, Differences, Ledger, Recomputed, Subject, Within, by_service, check_segment,
-    compare, compare_ledger, compare_voids,
+    CheckedSegment, Compared, Difference, Differences, HeldBack, Ledger, Recomputed, Subject, Within, by_service,
+    check_segment, compare, compare_ledger, compare_voids,
 };
 use crate::event_log::{EventLogError, Segment, SegmentReader};
 use crate::model::{Day, Instant, PeriodType};
-use crate::rollup::{Folder, PartitionFacts, PartitionTask, Services, VoidMark};
+use crate::rollup::{Folded, Folder, PartitionTask, Services, VoidMark};
 use crate::store::{DirtyPartition, Lease, LedgerFix, ServiceFix, StoredState};
 
 /// Segments are checked so many at a time, to be interrupted between.
@@ -111,7 +111,12 @@ pub(super) async fn verify_leased(
     let dirty: BTreeMap<Day, DirtyPartition> =
         store.dirty_partitions().await?.into_iter().map(|dirty| (dirty.day, dirty)).collect();
     let months = store.months_with_facts().await?;
+    let mut held_back = Vec::new();
+    for locked in store.locked_months().await? {
+        held_back.extend(store.pending_rows(locked.month).await?);
+    }
     let mut verifying = Verifying {
+        held_back: Arc::new(held_back.into_iter().collect()),
         installation,
         run,
         scope,
@@ -146,6 +151,7 @@ struct Verifying<'a> {
     catalog: Vec<Segment>,
     dirty: BTreeMap<Day, DirtyPartition>,
     months: Vec<Day>,
+    held_back: Arc<HeldBack>,
     folder: Arc<Folder>,
     /// The voids of the log by the UTC day that they aim at, where the log was read whole.
     voids: Option<BTreeMap<Day, Vec<VoidMark>>>,
@@ -158,14 +164,17 @@ struct Skipped<'a> {
     dirty: &'a BTreeMap<Day, DirtyPartition>,
     /// Of one range of services.
     unreadable: &'a BTreeSet<Day>,
+    /// So many days behind those that are not told may conflict with them.
+    window: i32,
 }
 
 impl Skipped<'_> {
     fn holds(&self, partition: Day, service: Uuid) -> bool {
-        let waits = |dirty: &DirtyPartition| {
+        let waits = |(_, dirty): (&Day, &DirtyPartition)| {
             dirty.services.as_ref().is_none_or(|services| services.binary_search(&service).is_ok())
         };
-        self.unreadable.contains(&partition) || self.dirty.get(&partition).is_some_and(waits)
+        let near = Day(partition.0.saturating_sub(self.window))..=partition;
+        self.unreadable.range(near.clone()).next().is_some() || self.dirty.range(near).any(waits)
     }
 }
 
@@ -247,8 +256,7 @@ impl Verifying<'_> {
                 continue;
             }
             let services = (!services.is_empty()).then(|| services.clone());
-            let of_day = DirtyPartition { day, rows: 0, services };
-            let mut task = self.installation.store.partition_task(&of_day).await?;
+            let mut task = self.installation.store.partition_task(day, services).await?;
             if let Some(voids) = &mut self.voids {
                 task.voids = voids.remove(&day).unwrap_or_default();
             }
@@ -271,20 +279,13 @@ impl Verifying<'_> {
     async fn range(&mut self, tasks: &Arc<Vec<PartitionTask>>, range: Services) -> anyhow::Result<()> {
         self.run.check()?;
         let (folder, these, within) = (self.folder.clone(), tasks.clone(), range.clone());
-        let fold = move || -> Vec<(Day, Result<PartitionFacts, EventLogError>)> {
-            these.par_iter().map(|task| (task.day, folder.fold(task, &within))).collect()
-        };
-        let (mut partitions, mut unreadable) = (Vec::new(), BTreeSet::new());
-        for (day, facts) in self.installation.on_threads(fold).await? {
-            match facts {
-                Ok(facts) => partitions.push(facts),
-                Err(error) => {
-                    unreadable.insert(day);
-                    let problem = without_paths(&error);
-                    self.verified.unreadable.entry(day.to_string()).or_insert(problem);
-                }
-            }
+        let Folded { facts, unreadable } =
+            self.installation.on_threads(move || folder.fold(&these, &[], &within)).await?;
+        for (day, error) in &unreadable {
+            self.verified.unreadable.entry(day.to_string()).or_insert_with(|| without_paths(error));
         }
+        let partitions = facts.into_iter().filter(|(day, _)| !unreadable.contains_key(day)).map(|(_, facts)| facts);
+        let (partitions, unreadable) = (partitions.collect(), unreadable.into_keys().collect());
         let mut recomputed = by_service(partitions);
         let mut from = *range.start();
         loop {
@@ -321,14 +322,15 @@ impl Verifying<'_> {
         let mut stored = self.installation.store.stored_states(&services, &self.months).await?;
         let all: BTreeSet<Uuid> = recomputed.keys().chain(stored.keys()).copied().collect();
         let mut work: Vec<(Uuid, Recomputed, StoredState)> = Vec::with_capacity(all.len());
-        let skipped = Skipped { dirty: &self.dirty, unreadable };
+        let skipped = Skipped { dirty: &self.dirty, unreadable, window: self.folder.window_days() };
         for service in all {
             let mut of_log = recomputed.remove(&service).unwrap_or_default();
             let of_store = stored.remove(&service).unwrap_or_default();
             of_log.take_stored(&of_store, |partition| skipped.holds(partition, service));
             work.push((service, of_log, of_store));
         }
-        let within = Within { from: self.scope.from, to: self.scope.to, today: self.installation.today() };
+        let Scope { from, to, .. } = *self.scope;
+        let within = Within { from, to, today: self.installation.today(), held_back: self.held_back.clone() };
         let compare = move || -> Vec<(Compared, BTreeMap<i64, [i64; 3]>)> {
             let one = |(service, of_log, of_store): (Uuid, Recomputed, StoredState)| {
                 let facts = of_log.into_facts();

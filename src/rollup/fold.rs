@@ -1,14 +1,16 @@
 //! From a partition's rows to its facts: copies are dropped, voided and conflicting events set aside, the rest counted
 //! (`spec/events.md`, Identity, order, day).
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 use uuid::Uuid;
 
+use super::across::{Affected, ComparedDay, DayIdentities, Earlier, Live, Repeated, repeated};
 use super::facts::{PartitionFacts, PartitionTask, VoidMark};
-use super::partition::{Part, Pass, Rows, Slice, parts_by_service};
+use super::partition::{Part, Pass, Rows, Slice, identities_of, parts_by_service};
 use super::service::ServiceFold;
 use super::stored::stored_rows;
 use crate::event_log::{EventLogError, Segment, SegmentPartition, SegmentReader};
@@ -23,6 +25,8 @@ pub const ALL_SERVICES: Services = Uuid::nil()..=Uuid::max();
 /// does not matter.
 const ROWS_TOGETHER: usize = 32_768;
 
+const NANOS_PER_DAY: i64 = 86_400_000_000_000;
+
 /// What holds for every partition.
 #[derive(Clone, Copy, Debug)]
 pub struct FoldRules {
@@ -31,6 +35,14 @@ pub struct FoldRules {
     pub identity_window: i64,
     /// A service with more rows in a partition is folded in several passes, to bound memory.
     pub rows_per_pass: usize,
+}
+
+/// What recomputing partitions came to, by day.
+#[derive(Default)]
+pub struct Folded {
+    pub facts: BTreeMap<Day, PartitionFacts>,
+    /// Days that are not among the facts, or may be wrong there.
+    pub unreadable: BTreeMap<Day, Arc<EventLogError>>,
 }
 
 /// Recomputes partitions from the event log.
@@ -47,35 +59,135 @@ struct Buffers {
     last_live: Vec<u32>,
 }
 
+impl FoldRules {
+    fn window_days(&self) -> i32 {
+        i32::try_from((self.identity_window.saturating_add(NANOS_PER_DAY - 1)) / NANOS_PER_DAY).unwrap_or(i32::MAX)
+    }
+}
+
 impl Folder {
     #[must_use]
     pub fn new(reader: SegmentReader, rules: FoldRules) -> Self {
         Self { reader, rules, spare: Mutex::default() }
     }
 
-    /// Recomputes a partition, as far as it is of these services.
-    ///
-    /// # Errors
-    /// When a segment can't be read or is damaged.
-    pub fn fold(&self, task: &PartitionTask, within: &Services) -> Result<PartitionFacts, EventLogError> {
+    /// How many days before and after its own the identity window of an event reaches.
+    #[must_use]
+    pub fn window_days(&self) -> i32 {
+        self.rules.window_days()
+    }
+
+    /// Recomputes partitions, as far as they are of these services. `around` are the other days that the identity window
+    /// reaches, with the services that have rows to recompute; what of them conflicts now, or no longer does, is recomputed, too.
+    /// A day around that can't be read has no part in it.
+    pub fn fold(&self, dirty: &[PartitionTask], around: &[PartitionTask], within: &Services) -> Folded {
+        let whole: Vec<_> = dirty.par_iter().map(|task| self.fold_day(task, within)).collect();
+        let identities: Vec<_> = around.par_iter().map(|task| self.identities(task, within)).collect();
+        let (mut folded, mut tasks, mut compared) = (Folded::default(), Vec::new(), Vec::new());
+        for (task, whole) in dirty.iter().zip(whole) {
+            match whole {
+                Ok((facts, identities)) => {
+                    folded.facts.insert(task.day, facts);
+                    compared.push((task, ComparedDay { day: task.day, is_dirty: true, identities }));
+                }
+                Err(error) => _ = folded.unreadable.insert(task.day, Arc::new(error)),
+            }
+        }
+        for (task, identities) in around.iter().zip(identities) {
+            match identities {
+                Ok(identities) => compared.push((task, ComparedDay { day: task.day, is_dirty: false, identities })),
+                Err(error) => tracing::warn!(day = %task.day, %error, "conflicts with this day can't be told"),
+            }
+        }
+        compared.sort_by_key(|(task, _)| task.day);
+        let compared: Vec<ComparedDay> = compared
+            .into_iter()
+            .map(|(task, day)| {
+                tasks.push(task);
+                day
+            })
+            .collect();
+        let repeated = repeated(&compared, self.rules.window_days());
+        let again: Vec<_> = repeated.par_iter().map(|repeated| self.fold_again(repeated, &tasks)).collect();
+        for (repeated, again) in repeated.iter().zip(again) {
+            match again {
+                Ok(again) => {
+                    for (day, facts) in again {
+                        folded.facts.entry(day).or_default().replace(repeated.service, facts);
+                    }
+                }
+                // They were all read a moment ago. Now none of them can be told without the other.
+                Err(error) => {
+                    let error = Arc::new(error);
+                    folded.unreadable.extend(repeated.days.keys().map(|day| (*day, error.clone())));
+                }
+            }
+        }
+        folded
+    }
+
+    /// Recomputes a partition by itself, and tells its identities.
+    fn fold_day(
+        &self,
+        task: &PartitionTask,
+        within: &Services,
+    ) -> Result<(PartitionFacts, DayIdentities), EventLogError> {
         let slices = self.open(task)?;
         let parts = parts_by_service(&slices, within, task.services.as_deref())?;
+        let partition = self.partition(task, slices);
+        let fold = |parts| {
+            self.with_buffers(|buffers| {
+                let mut identities = DayIdentities::default();
+                let facts = partition.fold(parts, buffers, &mut identities)?;
+                Ok((facts, identities))
+            })
+        };
+        let folded: Vec<_> = together(&parts).into_par_iter().map(fold).collect::<Result<_, EventLogError>>()?;
+        let (mut all, mut all_identities) = (PartitionFacts::default(), DayIdentities::default());
+        for (facts, identities) in folded {
+            all.append(facts);
+            all_identities.append(identities);
+        }
+        Ok((all, all_identities))
+    }
+
+    fn partition<'a>(&'a self, task: &'a PartitionTask, slices: Vec<Slice>) -> Partition<'a> {
         let mut voids: Vec<&VoidMark> = task.voids.iter().collect();
         voids.sort_unstable();
-        let days = self.rules.zone.days_within(task.day);
-        let partition = Partition { day: task.day, days, voids, slices, rules: &self.rules };
-        let fold = |parts| {
-            let mut buffers = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-            let facts = partition.fold(parts, &mut buffers);
-            self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(buffers);
-            facts
-        };
-        let folded: Vec<PartitionFacts> = together(&parts).into_par_iter().map(fold).collect::<Result<_, _>>()?;
-        let mut all = PartitionFacts::default();
-        for facts in folded {
-            all.append(facts);
+        Partition { day: task.day, days: self.rules.zone.days_within(task.day), voids, slices, rules: &self.rules }
+    }
+
+    fn with_buffers<T>(&self, work: impl FnOnce(&mut Buffers) -> T) -> T {
+        let mut buffers = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let done = work(&mut buffers);
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(buffers);
+        done
+    }
+
+    /// The identities of a day, as far as they are of these services.
+    fn identities(&self, task: &PartitionTask, within: &Services) -> Result<DayIdentities, EventLogError> {
+        let slices = self.open(task)?;
+        identities_of(&slices, &parts_by_service(&slices, within, task.services.as_deref())?)
+    }
+
+    /// Folds the days of a service on which identities come again, in order. `tasks` are those of the compared days.
+    fn fold_again(
+        &self,
+        repeated: &Repeated,
+        tasks: &[&PartitionTask],
+    ) -> Result<Vec<(Day, PartitionFacts)>, EventLogError> {
+        let mut earlier = Earlier::of(&repeated.hashes);
+        let mut folded = Vec::new();
+        for (day, Affected { compared, recomputed }) in &repeated.days {
+            let slices = self.open(tasks[*compared])?;
+            let parts = parts_by_service(&slices, &(repeated.service..=repeated.service), None)?;
+            let partition = self.partition(tasks[*compared], slices);
+            let fold = |buffers: &mut Buffers| partition.fold_service(&parts, buffers, repeated.service, &earlier);
+            let (facts, live) = self.with_buffers(fold)?;
+            folded.extend(recomputed.then_some((*day, facts)));
+            earlier.note(live);
         }
-        Ok(all)
+        Ok(folded)
     }
 
     /// Divides the services among ranges that have about so many rows in these partitions, and at least one. What can't be
@@ -134,29 +246,64 @@ pub(super) struct Partition<'a> {
 }
 
 impl Partition<'_> {
-    /// Folds whole services.
-    fn fold(&self, parts: &[Part], Buffers { rows, last_live }: &mut Buffers) -> Result<PartitionFacts, EventLogError> {
-        let of_all: usize = parts.iter().map(|part| part.rows.len()).sum();
-        let passes = of_all.div_ceil(self.rules.rows_per_pass).max(1);
+    /// Folds whole services, and notes their identities.
+    fn fold(
+        &self,
+        parts: &[Part],
+        Buffers { rows, last_live }: &mut Buffers,
+        identities: &mut DayIdentities,
+    ) -> Result<PartitionFacts, EventLogError> {
+        let passes = self.passes(parts);
         let mut facts = PartitionFacts::default();
         if passes == 1 {
             rows.load(&self.slices, parts, Pass::ONLY)?;
+            rows.note_identities(identities);
             for stored in stored_rows(rows, &self.slices)? {
-                let mut service = ServiceFold::new(self, stored.service);
+                let mut service = ServiceFold::new(self, stored.service, None);
                 service.take(rows, &stored, true, last_live);
                 service.finish(&mut facts);
             }
             return Ok(facts);
         }
         for parts in parts.chunk_by(|a, b| a.service == b.service) {
-            let mut service = ServiceFold::new(self, parts[0].service);
+            let mut service = ServiceFold::new(self, parts[0].service, None);
             for number in 0..passes {
                 rows.load(&self.slices, parts, Pass { number, of: passes })?;
+                rows.note_identities(identities);
                 stored_rows(rows, &self.slices)?.iter().for_each(|stored| service.take(rows, stored, false, last_live));
             }
             service.finish(&mut facts);
         }
         Ok(facts)
+    }
+
+    /// Folds one service with what is known of earlier days, and tells what later days must know.
+    fn fold_service(
+        &self,
+        parts: &[Part],
+        Buffers { rows, last_live }: &mut Buffers,
+        service: Uuid,
+        earlier: &Earlier,
+    ) -> Result<(PartitionFacts, Vec<Live>), EventLogError> {
+        let passes = self.passes(parts);
+        let mut fold = ServiceFold::new(self, service.as_u128(), Some(earlier));
+        let mut live = Vec::new();
+        for number in 0..passes {
+            rows.load(&self.slices, parts, Pass { number, of: passes })?;
+            for stored in stored_rows(rows, &self.slices)? {
+                fold.take(rows, &stored, passes == 1, last_live);
+            }
+            live.extend(earlier.live_of(rows, |row| fold.is_live(rows, row)));
+        }
+        let mut facts = PartitionFacts::default();
+        fold.finish(&mut facts);
+        Ok((facts, live))
+    }
+
+    /// In how many passes these parts must be folded.
+    fn passes(&self, parts: &[Part]) -> usize {
+        let of_all: usize = parts.iter().map(|part| part.rows.len()).sum();
+        of_all.div_ceil(self.rules.rows_per_pass).max(1)
     }
 
     /// The voids that aim at this service.

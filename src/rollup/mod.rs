@@ -2,6 +2,7 @@
 //! store nor the runtime. A partition is always recomputed whole, so that late events, duplicates, voids and recovery are
 //! one operation (`ARCHITECTURE.md`).
 
+mod across;
 mod contents;
 mod facts;
 mod fold;
@@ -14,7 +15,7 @@ mod stored;
 mod users;
 
 pub use facts::{DayFacts, PartitionFacts, PartitionTask, PatchEvent, ServiceDay, Uncounted, VoidMark};
-pub use fold::{ALL_SERVICES, FoldRules, Folder, Services};
+pub use fold::{ALL_SERVICES, FoldRules, Folded, Folder, Services};
 pub use merge::{Changes, MergedService, MergedUsers, ServiceChange, ServiceTotals, UserKey};
 pub use months::{MonthChange, MonthFacts};
 pub use rows::{DraftRow, draft_rows};

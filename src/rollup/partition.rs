@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::across::DayIdentities;
 use crate::event_log::{Block, BlockReader, EventLogError, Id, OpenSegment};
 use crate::model::{EventType, Feature, GroupType, IdentityHash, SourceHash};
 
@@ -67,6 +68,36 @@ pub(super) fn parts_by_service(
     }
     parts.sort_by_key(|part| (part.service, part.slice));
     Ok(parts)
+}
+
+/// The identities of parts that are sorted by service, then slice.
+pub(super) fn identities_of(slices: &[Slice], parts: &[Part]) -> Result<DayIdentities, EventLogError> {
+    let (mut sources, mut source_hashes) = (Vec::new(), Vec::new());
+    let mut identities = DayIdentities::default();
+    for (slice, number) in slices.iter().zip(0_u32..) {
+        let of_slice: Vec<&Part> = parts.iter().filter(|part| part.slice == number).collect();
+        for adjacent in of_slice.chunk_by(|a, b| a.rows.end == b.rows.start) {
+            let rows = adjacent[0].rows.start..adjacent[adjacent.len() - 1].rows.end;
+            let mut hashes = Vec::with_capacity(rows.len());
+            slice.segment.identities(rows, &mut sources, |sources, source, id, texts| {
+                source_hashes.extend(sources[source_hashes.len()..].iter().map(|source| SourceHash::of(source)));
+                let mut spelt = Uuid::encode_buffer();
+                hashes.push(IdentityHash::of(source_hashes[source as usize], spell(id, texts, &mut spelt)));
+            })?;
+            let mut hashes = hashes.into_iter();
+            for part in adjacent {
+                identities.add(part.service, hashes.by_ref().take(part.rows.len()));
+            }
+        }
+    }
+    Ok(identities)
+}
+
+fn spell<'a>(id: &Id, texts: &'a str, spelt: &'a mut [u8; 45]) -> &'a str {
+    match id {
+        Id::Guid(guid) => Uuid::from_bytes(*guid).hyphenated().encode_lower(spelt),
+        Id::Text { start, length } => &texts[*start as usize..][..*length as usize],
+    }
 }
 
 /// The rows of a run of services, or of that part of them whose identities fall to one pass.
@@ -181,9 +212,13 @@ impl Rows {
     }
 
     fn spell<'a>(&'a self, id: &Id, spelt: &'a mut [u8; 45]) -> &'a str {
-        match id {
-            Id::Guid(guid) => Uuid::from_bytes(*guid).hyphenated().encode_lower(spelt),
-            Id::Text { start, length } => &self.texts[*start as usize..][..*length as usize],
+        spell(id, &self.texts, spelt)
+    }
+
+    pub fn note_identities(&self, identities: &mut DayIdentities) {
+        for (service, parts) in &self.services {
+            let rows = parts.iter().flat_map(|part| &self.all[part.clone()]);
+            identities.add(*service, rows.map(|row| row.identity));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::across::Earlier;
 use super::facts::{DayFacts, PartitionFacts, PatchEvent, ServiceDay, Uncounted, VoidMark};
 use super::fold::Partition;
 use super::partition::{Row, Rows};
@@ -14,6 +15,8 @@ pub(super) struct ServiceFold<'a> {
     partition: &'a Partition<'a>,
     service: Uuid,
     voids: &'a [&'a VoidMark],
+    /// What is known of earlier days.
+    earlier: Option<&'a Earlier<'a>>,
     /// For each local day that the partition reaches into.
     facts: Vec<DayFacts>,
     /// By input.
@@ -36,12 +39,13 @@ struct UserEvent {
 }
 
 impl<'a> ServiceFold<'a> {
-    pub fn new(partition: &'a Partition<'a>, service: u128) -> Self {
+    pub fn new(partition: &'a Partition<'a>, service: u128, earlier: Option<&'a Earlier<'a>>) -> Self {
         let service = Uuid::from_u128(service);
         Self {
             partition,
             service,
             voids: partition.voids_of(service),
+            earlier,
             facts: vec![DayFacts::default(); partition.days.len()],
             uncounted: Vec::new(),
             user_events: Vec::new(),
@@ -60,7 +64,8 @@ impl<'a> ServiceFold<'a> {
         };
         let is_voided = |index: usize| voided.get(index).copied().unwrap_or(false);
         let window = self.partition.rules.identity_window;
-        let conflicting = conflicting(rows, &stored.rows, is_voided, window, last_live);
+        let before = |row: &Row| self.earlier.and_then(|earlier| earlier.last_live(rows, row));
+        let conflicting = conflicting(rows, &stored.rows, is_voided, before, window, last_live);
         let mut conflicting = conflicting.into_iter().peekable();
         for (index, number) in stored.rows.iter().enumerate() {
             let row = &rows.all[*number as usize];
@@ -91,6 +96,11 @@ impl<'a> ServiceFold<'a> {
                 self.patch(rows, *number as usize, counts);
             }
         }
+    }
+
+    /// Whether others of its identity conflict with it.
+    pub fn is_live(&self, rows: &Rows, row: &Row) -> bool {
+        row.event_type != EventType::EventVoided && !self.is_voided(rows, row)
     }
 
     /// A void can't be voided; anything else is, where a void names its identity and instant.
@@ -195,13 +205,15 @@ fn count(facts: &mut DayFacts, row: &Row) {
 }
 
 /// Which stored rows of a service a live event of their identity precedes within the window, in order. Live is what is
-/// neither voided nor a void; whether it counts itself doesn't matter.
+/// neither voided nor a void; whether it counts itself doesn't matter, and so only the last one does. `before` tells when that
+/// was on an earlier day.
 ///
 /// `last_live` becomes an open hash table of the last live event of each identity: its place in `stored`, and one more.
 fn conflicting(
     rows: &Rows,
     stored: &[u32],
     is_voided: impl Fn(usize) -> bool,
+    before: impl Fn(&Row) -> Option<i64>,
     window: i64,
     last_live: &mut Vec<u32>,
 ) -> Vec<usize> {
@@ -219,7 +231,8 @@ fn conflicting(
         {
             slot = (slot + 1) % slots;
         }
-        if last_live[slot] != 0 && row.time.saturating_sub(row_of(last_live[slot]).time) <= window {
+        let last = if last_live[slot] == 0 { before(row) } else { Some(row_of(last_live[slot]).time) };
+        if last.is_some_and(|last| row.time.saturating_sub(last) <= window) {
             conflicting.push(index);
         }
         if row.event_type != EventType::EventVoided && !is_voided(index) {

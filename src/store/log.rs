@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use uuid::Uuid;
 
 use super::db::{AnyText, Insert, Integers, Row, Spelled, Transaction};
-use super::{DeadLetter, DirtyPartition, Lease, Result, Store, StoreError, count, dead_letters, dirty};
+use super::{DeadLetter, Lease, Result, Store, StoreError, count, dead_letters, dirty};
 use crate::event_log::{Segment, SegmentEnd, SegmentPartition};
 use crate::model::{Day, Instant};
 use crate::rollup::{PartitionTask, VoidMark};
@@ -157,12 +157,11 @@ impl Store {
         rows.iter().map(|row| row.get("path")).collect()
     }
 
-    /// What it takes to recompute a day.
+    /// What it takes to recompute a day, of these services or of all where none are named.
     ///
     /// # Errors
     /// When the database fails, or the catalog is damaged.
-    pub async fn partition_task(&self, dirty: &DirtyPartition) -> Result<PartitionTask> {
-        let of = dirty.day;
+    pub async fn partition_task(&self, of: Day, services: Option<Vec<Uuid>>) -> Result<PartitionTask> {
         let slices = self.db.writer.sql(
             "SELECT s.id, s.path, s.rows AS segment_rows, s.bytes, s.hash, s.end_at, s.end_hash, p.first_row, p.rows
              FROM segment_partitions p JOIN segments s ON s.id = p.segment_id WHERE p.day = $1 ORDER BY s.id",
@@ -174,7 +173,7 @@ impl Store {
             day: of,
             slices: slices.iter().map(|row| slice(row, of)).collect::<Result<_>>()?,
             voids: voids.iter().map(void).collect::<Result<_>>()?,
-            services: dirty.services.clone(),
+            services,
         })
     }
 }

@@ -69,7 +69,7 @@ fn deliveries(lines: usize) -> impl Strategy<Value = Delivery> {
 }
 
 pub fn events_and_delivery() -> impl Strategy<Value = (Vec<String>, Delivery)> {
-    random_events::lines(false).prop_flat_map(|lines| {
+    any::<bool>().prop_flat_map(random_events::lines).prop_flat_map(|lines| {
         let count = lines.len();
         (Just(lines), deliveries(count))
     })

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::answer::EventEntry;
 use crate::event_log::{EventLogError, EventRows, OpenSegment};
 use crate::model::{Event, EventType, Feature, GroupType, Instant, content};
 use crate::rollup::VoidMark;
@@ -51,12 +52,16 @@ pub(super) enum Fate {
     CopyOf(usize),
     Voided,
     ConflictsWith(usize),
+    /// With a line of a day before.
+    ConflictsWithEarlier,
 }
 
 /// A service's lines of a UTC day in event order, each with its fate.
 pub(super) struct Judged {
     pub lines: Vec<Line>,
     pub fates: Vec<Fate>,
+    /// Of each identity the line that later ones may conflict with.
+    live: Vec<usize>,
 }
 
 /// Reads a service's lines of a day, of whose segments no other page is read.
@@ -114,11 +119,31 @@ impl Line {
     }
 }
 
+/// The lines of earlier days that were live last, by source and id.
+#[derive(Default)]
+pub(super) struct Earlier(HashMap<(Arc<str>, String), (Instant, EventEntry)>);
+
+impl Earlier {
+    pub fn find(&self, line: &Line) -> Option<&(Instant, EventEntry)> {
+        self.0.get(&(line.source.clone(), line.id.clone()))
+    }
+
+    /// Ends a day: what no later one can conflict with is forgotten.
+    pub fn end_day(&mut self, judged: &Judged, end: Instant, window: i64, entry: impl Fn(usize) -> EventEntry) {
+        for at in &judged.live {
+            let line = &judged.lines[*at];
+            self.0.insert((line.source.clone(), line.id.clone()), (line.time, entry(*at)));
+        }
+        self.0.retain(|_, (time, _)| end.nanos().saturating_sub(time.nanos()) <= window);
+    }
+}
+
 /// Decides what became of each line. `window` is in nanoseconds.
 pub(super) fn judge(
     mut lines: Vec<Line>,
     slices: &[DaySlice],
     voids: &[VoidMark],
+    earlier: &Earlier,
     window: i64,
 ) -> Result<Judged, EventLogError> {
     lines.sort_by(|a, b| {
@@ -154,19 +179,22 @@ pub(super) fn judge(
     for at in stored {
         let line = &lines[at];
         let before = last_live.get(&(&*line.source, line.id.as_str())).copied();
-        let near = |before: &usize| line.time.nanos().saturating_sub(lines[*before].time.nanos()) <= window;
+        let near = |before: Instant| line.time.nanos().saturating_sub(before.nanos()) <= window;
         if is_voided(line) {
             fates[at] = Fate::Voided;
             continue;
         }
-        if let Some(before) = before.filter(near) {
-            fates[at] = Fate::ConflictsWith(before);
+        match before {
+            Some(before) if near(lines[before].time) => fates[at] = Fate::ConflictsWith(before),
+            None if earlier.find(line).is_some_and(|(time, _)| near(*time)) => fates[at] = Fate::ConflictsWithEarlier,
+            _ => {}
         }
         if line.event_type != EventType::EventVoided {
             last_live.insert((&line.source, &line.id), at);
         }
     }
-    Ok(Judged { lines, fates })
+    let live = last_live.into_values().collect();
+    Ok(Judged { lines, fates, live })
 }
 
 /// The content of a line, which orders those that share identity and time.

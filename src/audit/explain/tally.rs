@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::answer::{Answer, Entry, EventEntry, More, NotCounted, Opening, Place, Reason, guid};
-use super::line::{self, DaySlice, Fate, Judged, Line};
+use super::line::{self, DaySlice, Earlier, Fate, Judged, Line};
 use super::users::Users;
 use super::{Field, FieldKind};
 use crate::event_log::{EventLogError, EventRows};
@@ -36,6 +36,8 @@ pub struct Tally {
     answer: Answer,
     users: Users,
     openings: Vec<(Day, Opening)>,
+    /// What is known of the days so far.
+    earlier: Earlier,
     /// Those of the lines listed as voided, by what a void of each names.
     voided: HashMap<VoidMark, Vec<usize>>,
 }
@@ -45,6 +47,17 @@ impl Question {
     #[must_use]
     pub fn through(&self) -> Day {
         self.period_type.after(self.period).previous().min(self.today)
+    }
+
+    /// The UTC days to read: those of events that may have a part in the number, and those that they may conflict with.
+    #[must_use]
+    pub fn days_to_read(&self) -> (Day, Day) {
+        let (first, last) = self.utc_days();
+        if first.0 == i32::MIN {
+            return (first, last);
+        }
+        let reached = Instant::from_nanos(first.utc_start().nanos().saturating_sub(self.identity_window));
+        (Day::utc_of(reached), last)
     }
 
     /// The UTC days whose events may have a part in the number.
@@ -82,7 +95,14 @@ impl Tally {
             row: None,
             remark: None,
         };
-        Self { question, answer, users: Users::default(), openings: Vec::new(), voided: HashMap::new() }
+        Self {
+            question,
+            answer,
+            users: Users::default(),
+            openings: Vec::new(),
+            earlier: Earlier::default(),
+            voided: HashMap::new(),
+        }
     }
 
     /// Takes the service's lines of the next UTC day. `is_pending` tells that it waits to be rolled up.
@@ -97,14 +117,18 @@ impl Tally {
         is_pending: bool,
     ) -> Result<(), EventLogError> {
         let lines = line::read(self.question.service, slices)?;
-        let judged = line::judge(lines, slices, voids, self.question.identity_window)?;
+        let window = self.question.identity_window;
+        let judged = line::judge(lines, slices, voids, &self.earlier, window)?;
         let mut has_any = false;
-        for (at, (line, fate)) in judged.lines.iter().zip(&judged.fates).enumerate() {
+        let is_before = partition < self.question.utc_days().0;
+        for (at, (line, fate)) in judged.lines.iter().zip(&judged.fates).enumerate().filter(|_| !is_before) {
             if let Some(contribution) = self.question.field.contribution(line) {
                 has_any = true;
                 self.take(&judged, slices, at, (line, *fate), contribution, is_pending);
             }
         }
+        let entry = |at: usize| entry(&judged.lines[at], slices, is_pending);
+        self.earlier.end_day(&judged, partition.next().utc_start(), window, entry);
         if is_pending && has_any {
             self.answer.pending.push(partition.to_string());
         }
@@ -128,6 +152,10 @@ impl Tally {
             Fate::CopyOf(of) => Reason::Duplicate { of: entry(of).place },
             Fate::Voided => Reason::Voided { by: None },
             Fate::ConflictsWith(with) => Reason::Conflicting { with: Box::new(entry(with)) },
+            Fate::ConflictsWithEarlier => match self.earlier.find(line) {
+                Some((_, with)) => Reason::Conflicting { with: Box::new(with.clone()) },
+                None => unreachable!("it was found when the line was judged"),
+            },
             Fate::Counts if is_counter && day < period => Reason::OtherDay { day: day.to_string() },
             Fate::Counts if day >= self.question.period_type.after(period) => Reason::OtherDay { day: day.to_string() },
             Fate::Counts if day > self.question.through() => Reason::NotYet { day: day.to_string() },

@@ -132,17 +132,10 @@ impl Group {
             columns.push(column);
         }
         let [_, source, _, _, event_type, users, group_type, feature, ..] = dictionaries;
-        let intern = |source: &str| {
-            let known = sources.iter().position(|known| known == source).unwrap_or_else(|| {
-                sources.push(source.to_owned());
-                sources.len() - 1
-            });
-            Some(u32::try_from(known).expect("fewer sources than rows"))
-        };
         Ok(Self {
             pages: pages.pages.into_iter(),
             columns: columns.try_into().map_err(|_| Corrupt("a column is missing"))?,
-            sources: named(source, intern)?,
+            sources: named(source, places(sources))?,
             types: named(event_type, EventType::from_name)?,
             features: named(feature, Feature::from_name)?,
             user_groups: named(group_type, GroupType::from_name)?,
@@ -151,8 +144,22 @@ impl Group {
     }
 }
 
+/// The places of names in a list, to which new ones are added.
+pub(super) fn places(sources: &mut Vec<String>) -> impl FnMut(&str) -> Option<u32> {
+    |source| {
+        let known = sources.iter().position(|known| known == source).unwrap_or_else(|| {
+            sources.push(source.to_owned());
+            sources.len() - 1
+        });
+        Some(u32::try_from(known).expect("fewer sources than rows"))
+    }
+}
+
 /// What the texts of a dictionary stand for.
-fn named<T>(dictionary: Option<Dictionary>, from_name: impl FnMut(&str) -> Option<T>) -> Result<Vec<T>, Corrupt> {
+pub(super) fn named<T>(
+    dictionary: Option<Dictionary>,
+    from_name: impl FnMut(&str) -> Option<T>,
+) -> Result<Vec<T>, Corrupt> {
     let dictionary = dictionary.ok_or(Corrupt("a column of names has no dictionary"))?;
     let named: Option<Vec<T>> = dictionary.texts()?.into_iter().map(from_name).collect();
     named.ok_or(Corrupt("a name that is not of the specification"))
@@ -184,22 +191,32 @@ impl Block {
         ] = &mut group.columns;
         time.next()?.required(rows)?.integers(&mut self.times)?;
         input.next()?.required(rows)?.integers(&mut self.inputs)?;
-        self.sources.clear();
-        source.next()?.required(rows)?.indices(group.sources.len(), |index, times| {
-            self.sources.resize(self.sources.len() + times, group.sources[index]);
-        })?;
         self.types.clear();
         event_type.next()?.required(rows)?.indices(group.types.len(), |index, times| {
             self.types.resize(self.types.len() + times, group.types[index]);
         })?;
         self.is_copy.clear();
         copy.next()?.required(rows)?.flags(|is_copy| self.is_copy.push(is_copy))?;
-        self.read_ids(id_guid, id, rows)?;
+        self.read_identities(source, &group.sources, (id_guid, id), rows)?;
         self.read_users(user, group.users.as_ref(), rows)?;
         read_names(group_type, &group.user_groups, rows, &mut self.groups)?;
         read_names(feature, &group.features, rows, &mut self.features)?;
         self.read_amounts(quantity, size, sizes, rows)?;
         self.read_patches(patch, rows)
+    }
+
+    pub(super) fn read_identities(
+        &mut self,
+        source: &mut ColumnPages,
+        names: &[u32],
+        (guids, texts): (&mut ColumnPages, &mut ColumnPages),
+        rows: usize,
+    ) -> Result<(), PageError> {
+        self.sources.clear();
+        source.next()?.required(rows)?.indices(names.len(), |index, times| {
+            self.sources.resize(self.sources.len() + times, names[index]);
+        })?;
+        self.read_ids(guids, texts, rows)
     }
 
     fn read_ids(&mut self, guids: &mut ColumnPages, texts: &mut ColumnPages, rows: usize) -> Result<(), PageError> {

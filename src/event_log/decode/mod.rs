@@ -4,6 +4,7 @@
 mod bits;
 mod block;
 mod contents;
+mod identities;
 mod lines;
 mod page;
 
