@@ -5,6 +5,7 @@
     reason = "clippy.toml allows it in tests, but does not see that these helpers belong to some"
 )]
 
+mod across;
 mod api;
 mod audit;
 mod audit_damage;
