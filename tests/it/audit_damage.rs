@@ -190,7 +190,7 @@ async fn what_waits_is_pending_and_no_difference(on: On) {
     let nobody = if on == On::Sqlite { "x''" } else { "''::bytea" };
     engine
         .change(&format!(
-            "INSERT INTO dirty_partitions SELECT DISTINCT day, {nobody} FROM segment_partitions WHERE day % 2 = 0"
+            "INSERT INTO dirty_partitions (day, service_guid) SELECT DISTINCT day, {nobody} FROM segment_partitions WHERE day % 2 = 0"
         ))
         .await;
     engine.change("UPDATE service_progress SET dirty_from = first_day + 1").await;
