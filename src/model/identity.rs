@@ -14,7 +14,7 @@ use twox_hash::{XxHash3_64, XxHash3_128};
 pub struct IdentityHash(pub u128);
 
 /// What all identities of one source have in common. Sources are few, so it is worth keeping.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub struct SourceHash(u64);
 
 impl SourceHash {

@@ -13,9 +13,9 @@ use uuid::Uuid;
 
 use super::facts::PartitionFacts;
 use super::partition::{Row, Rows};
-use crate::model::{Day, IdentityHash};
+use crate::model::Day;
 
-/// The identities of a day's rows, copies included, by service.
+/// Short hashes of the identities of a day's rows, copies included, by service.
 #[derive(Default)]
 pub(super) struct DayIdentities {
     /// A service has several, where its rows lie in several places.
@@ -24,9 +24,14 @@ pub(super) struct DayIdentities {
 }
 
 impl DayIdentities {
-    pub fn add(&mut self, service: u128, identities: impl Iterator<Item = IdentityHash>) {
+    /// Makes room for so many rows.
+    pub fn reserve(&mut self, rows: usize) {
+        self.hashes.reserve_exact(rows);
+    }
+
+    pub fn add(&mut self, service: u128, hashes: impl ExactSizeIterator<Item = u64>) {
         let from = self.hashes.len();
-        self.hashes.extend(identities.map(short));
+        self.hashes.extend(hashes);
         self.services.push((service, from..self.hashes.len()));
     }
 
@@ -35,12 +40,6 @@ impl DayIdentities {
         self.services.extend(behind.services.into_iter().map(|(of, at)| (of, at.start + by..at.end + by)));
         self.hashes.append(&mut behind.hashes);
     }
-}
-
-/// Half of the hash is enough to look at more closely.
-#[expect(clippy::cast_possible_truncation, reason = "it is to be cut")]
-fn short(identity: IdentityHash) -> u64 {
-    identity.0 as u64
 }
 
 /// A day whose identities are compared.
@@ -68,7 +67,11 @@ pub(super) struct Affected {
 
 /// Finds the services with identities that come on two days which lie no more than `window` days apart. The days are in order;
 /// one may be there twice, dirty for some services and then as one around others.
+///
+/// # Panics
+/// When more than 65,534 days are compared: partitions go together by hundreds.
 pub(super) fn repeated(days: &[ComparedDay], window: i32) -> Vec<Repeated> {
+    assert!((days.len() as u64) < DAY_MASK, "so many days can't be compared");
     let of_day = |(number, day): (usize, &'_ ComparedDay)| -> Vec<(u128, usize, Range<usize>)> {
         day.identities.services.iter().map(|(service, at)| (*service, number, at.clone())).collect()
     };
@@ -79,14 +82,18 @@ pub(super) fn repeated(days: &[ComparedDay], window: i32) -> Vec<Repeated> {
     services.par_iter().map_init(Seen::default, compare).flatten_iter().collect()
 }
 
-/// An open hash table: each hash, and the last day that has it, as its place and one more.
+/// An open hash table: the last day that has a hash, as its place and one more, in the low bits; above them stand the upper
+/// bits of the hash. So the slots of most services fit into the cache nearest to the processor.
 #[derive(Default)]
-struct Seen(Vec<(u64, u32)>);
+struct Seen(Vec<u64>);
+
+const DAY_BITS: u32 = 16;
+const DAY_MASK: u64 = (1 << DAY_BITS) - 1;
 
 impl Seen {
     fn clear(&mut self, entries: usize) {
         self.0.clear();
-        self.0.resize((entries * 2).next_power_of_two(), (0, 0));
+        self.0.resize((entries * 2).next_power_of_two(), 0);
     }
 
     /// Notes that a day has this hash, and tells the last one before that has it.
@@ -95,12 +102,12 @@ impl Seen {
         let slots = self.0.len();
         #[expect(clippy::cast_possible_truncation, reason = "only the low bits count")]
         let mut slot = hash as usize & (slots - 1);
-        while self.0[slot].1 != 0 && self.0[slot].0 != hash {
+        while self.0[slot] != 0 && (self.0[slot] ^ hash) > DAY_MASK {
             slot = (slot + 1) & (slots - 1);
         }
-        let before = self.0[slot].1;
-        self.0[slot] = (hash, u32::try_from(day + 1).expect("fewer days than 2^32"));
-        before.checked_sub(1).map(|before| before as usize)
+        let before = self.0[slot] & DAY_MASK;
+        self.0[slot] = hash & !DAY_MASK | (day as u64 + 1);
+        before.checked_sub(1).and_then(|before| usize::try_from(before).ok())
     }
 }
 
@@ -181,7 +188,7 @@ impl<'a> Earlier<'a> {
     }
 
     pub fn last_live(&self, rows: &Rows, row: &Row) -> Option<i64> {
-        if !self.hashes.contains(&short(row.identity)) {
+        if !self.hashes.contains(&rows.short_hash(row)) {
             return None;
         }
         self.last_live.get(&(rows.source(row).to_owned(), rows.id(row))).copied()
@@ -189,7 +196,7 @@ impl<'a> Earlier<'a> {
 
     /// The live rows of these that a later day must know.
     pub fn live_of(&self, rows: &Rows, is_live: impl Fn(&Row) -> bool) -> Vec<Live> {
-        let repeated = rows.all.iter().filter(|row| self.hashes.contains(&short(row.identity)) && is_live(row));
+        let repeated = rows.all.iter().filter(|row| self.hashes.contains(&rows.short_hash(row)) && is_live(row));
         repeated.map(|row| ((rows.source(row).to_owned(), rows.id(row)), row.time)).collect()
     }
 
@@ -223,10 +230,10 @@ impl PartitionFacts {
 mod tests {
     use super::*;
 
-    fn day(number: i32, is_dirty: bool, services: &[(u128, &[u128])]) -> ComparedDay {
+    fn day(number: i32, is_dirty: bool, services: &[(u128, &[u64])]) -> ComparedDay {
         let mut identities = DayIdentities::default();
         for (service, hashes) in services {
-            identities.add(*service, hashes.iter().map(|hash| IdentityHash(*hash)));
+            identities.add(*service, hashes.iter().copied());
         }
         ComparedDay { day: Day(number), is_dirty, identities }
     }

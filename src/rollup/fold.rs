@@ -144,6 +144,7 @@ impl Folder {
         };
         let folded: Vec<_> = together(&parts).into_par_iter().map(fold).collect::<Result<_, EventLogError>>()?;
         let (mut all, mut all_identities) = (PartitionFacts::default(), DayIdentities::default());
+        all_identities.reserve(parts.iter().map(|part| part.rows.len()).sum());
         for (facts, identities) in folded {
             all.append(facts);
             all_identities.append(identities);

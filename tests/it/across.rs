@@ -6,7 +6,7 @@ use super::stores::{On, on_each_store};
 use super::support::Engine;
 
 on_each_store!(
-    a_retry_on_a_later_day_counts_once_whichever_came_first,
+    async a_retry_on_a_later_day_counts_once_whichever_came_first,
     the_window_is_inclusive_and_what_does_not_count_still_conflicts,
 );
 
@@ -25,7 +25,7 @@ fn used(id: &str, time: &str) -> Vec<u8> {
 }
 
 /// How many uses each of these days has, and how many events conflict.
-async fn uses(engine: &Engine, days: &[&str]) -> (Vec<i64>, u64) {
+async fn uses(engine: &Engine, days: &[&str]) -> (Vec<i64>, i64) {
     let mut uses = Vec::new();
     for day in days {
         let service = SERVICE.parse().unwrap();
