@@ -188,6 +188,7 @@ async fn a_store_goes_to_postgres_and_back_and_nothing_is_lost() {
     let beside = json(&from.ok(BESIDE, &["ingest", "part-04.ndjson"]));
     assert_eq!((&report["stored"], &report["duplicate"]), (&beside["stored"], &beside["duplicate"]));
     assert_eq!(from.seen(&postgres)[..4], from.seen(BESIDE)[..4]);
+    from.ok(&postgres, &["verify"]);
 }
 
 fn copy_dir(from: &Path, to: &Path) {

@@ -6,7 +6,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use usage_rollup::model::Instant;
-use usage_rollup::store::{Input, InputKind, InputState, Lease, LogCommit, Store, StoreError, StoreUrl};
+use usage_rollup::store::{
+    Input, InputKind, InputState, Lease, LogCommit, NewApiKey, Role, Store, StoreError, StoreUrl,
+};
 
 use super::proxy::{Commit, Proxy};
 use super::stores::{Database, On, PASSWORD, server};
@@ -65,6 +67,17 @@ async fn what_is_written_after_a_commit_was_cut_off_is_there() {
         if let Some(outcome) = cut_off(Box::pin(store.commit_log(&lease, &LogCommit::default(), NOW)), polls).await {
             break outcome;
         }
+        // Left in that transaction, the session would keep what is written to itself.
+        let id = polls.to_string();
+        let key_hash = [u8::try_from(polls).unwrap(); 32];
+        let key = NewApiKey { id, name: String::new(), role: Role::SuperUser, scope: None, key_hash, expires_at: None };
+        store.create_key(&key, NOW).await.unwrap();
+        let keys = server().sql(database.name(), "SELECT count(*) FROM api_keys");
+        assert_eq!(
+            keys.trim().parse::<usize>().unwrap(),
+            polls + 1,
+            "cut off after {polls} polls, the next key vanished"
+        );
         let before = commits();
         store.commit_log(&lease, &LogCommit::default(), NOW).await.unwrap();
         assert!(commits() > before, "cut off after {polls} polls, the next commit vanished");
