@@ -158,9 +158,9 @@ fn fold(criterion: &mut Criterion, log: &Log) {
         let task = PartitionTask { day: partition.day, slices, voids: Vec::new(), services };
         group.bench_with_input(BenchmarkId::from_parameter(name), &task, |bencher, task| {
             bencher.iter(|| {
-                let folded = folder.fold(std::slice::from_ref(task), &[], &ALL_SERVICES);
-                assert!(folded.unreadable.is_empty(), "a whole segment");
-                folded
+                let recomputed = folder.fold(std::slice::from_ref(task), &[], &ALL_SERVICES);
+                assert!(recomputed.unreadable.is_empty(), "a whole segment");
+                recomputed
             });
         });
     }

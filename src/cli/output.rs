@@ -76,7 +76,7 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
 
 /// Whether the reader of our output went away, which is no failure of ours. Other pipes break, too: a database's, for one.
 pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let is_ours = |error: &io::Error| error.get_ref().is_some_and(|inner| inner.is::<StdoutError>());
+    let is_ours = |error: &io::Error| error.get_ref().and_then(|inner| inner.downcast_ref::<StdoutError>()).is_some();
     let causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
     causes.into_iter().any(|cause| cause.kind() == io::ErrorKind::BrokenPipe && is_ours(cause))
 }

@@ -238,7 +238,10 @@ mod tests {
         ComparedDay { day: Day(number), is_dirty, identities }
     }
 
-    fn found(days: &[ComparedDay]) -> Vec<(u128, Vec<u64>, Vec<(i32, bool)>)> {
+    /// A service, the hashes that come again, and the days, with whether each is recomputed.
+    type Found = (u128, Vec<u64>, Vec<(i32, bool)>);
+
+    fn found(days: &[ComparedDay]) -> Vec<Found> {
         let of = |repeated: Repeated| {
             let days = repeated.days.into_iter().map(|(day, affected)| (day.0, affected.recomputed)).collect();
             (repeated.service.as_u128(), repeated.hashes.into_iter().collect(), days)
