@@ -123,7 +123,8 @@ async fn insert_sqlite(on: &mut SqliteConnection, rows: &[Plain], statement: &st
     let mut transaction = on.begin_with("BEGIN IMMEDIATE").await?;
     let computed_at = NOW.to_rfc3339_seconds();
     for rows in rows.chunks(SQLITE_ROWS) {
-        let mut query = sqlx::query(AssertSqlSafe(statement.to_owned()));
+        let text = if rows.len() == SQLITE_ROWS { statement.to_owned() } else { sqlite_statement(rows.len()) };
+        let mut query = sqlx::query(AssertSqlSafe(text));
         for row in rows {
             query = query.bind(&row.service_text).bind("Daily").bind(&row.period);
             for number in row.draft.numbers.0 {
@@ -166,9 +167,9 @@ async fn insert_postgres(on: &mut PgConnection, rows: &[Plain]) -> sqlx::Result<
 /// As the store has it.
 const SQLITE_ROWS: usize = 128;
 
-fn sqlite_statement() -> String {
+fn sqlite_statement(rows: usize) -> String {
     let row = format!("({})", vec!["?"; COLUMNS].join(","));
-    format!("INSERT INTO bare VALUES {}", vec![row; SQLITE_ROWS].join(","))
+    format!("INSERT INTO bare VALUES {}", vec![row; rows].join(","))
 }
 
 impl Bench {
@@ -238,7 +239,7 @@ fn rows(criterion: &mut Criterion, bench: &mut Bench) {
     let mut group = criterion.benchmark_group(format!("row write, {}", bench.name));
     group.throughput(Throughput::Elements(ROWS as u64)).sample_size(10);
     let (one, other) = (commit(1), commit(2));
-    let (plain, statement) = (plain(&one), sqlite_statement());
+    let (plain, statement) = (plain(&one), sqlite_statement(SQLITE_ROWS));
     let sum = |times: u64, mut timed: Box<dyn FnMut() -> Duration + '_>| (0..times).map(|_| timed()).sum::<Duration>();
     group.bench_function("bare bulk insert", |bencher| {
         bencher.iter_custom(|times| {

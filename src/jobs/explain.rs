@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Reading;
 use crate::audit::explain::{Answer, DaySlice, Field, Question, StoredRow, Tally};
 use crate::event_log::{EventLogError, Segment, SegmentPartition, SegmentReader};
-use crate::model::{Day, PeriodType, UsageRow};
+use crate::model::{Day, PeriodType, RowState, UsageRow};
 use crate::store::Explained;
 
 /// What somebody wants explained.
@@ -62,7 +62,8 @@ pub async fn explain(reading: &Reading, asked: Asked) -> anyhow::Result<Answer> 
     }
     let waits_from = progress.and_then(|progress| progress.dirty_from).filter(|from| *from <= question.through());
     let reach = progress.and_then(|progress| progress.rows_through);
-    compare(&mut answer, row.as_ref(), question, waits_from, reach);
+    let is_locked = store.locked_months().await?.iter().any(|locked| locked.month == period.month());
+    compare(&mut answer, row.as_ref(), question, (waits_from, reach), is_locked);
     Ok(answer)
 }
 
@@ -114,8 +115,8 @@ fn compare(
     answer: &mut Answer,
     row: Option<&UsageRow>,
     question: Question,
-    waits_from: Option<Day>,
-    reach: Option<Day>,
+    (waits_from, reach): (Option<Day>, Option<Day>),
+    is_locked: bool,
 ) {
     let stored = |row: &UsageRow| match question.field {
         Field::Number(at) => row.numbers.0[at],
@@ -123,7 +124,7 @@ fn compare(
     };
     answer.row = row.map(|row| StoredRow {
         number: stored(row),
-        state: row.state.name(),
+        state: if is_locked { RowState::Locked.name() } else { row.state.name() },
         revision: row.revision,
         computed_at: row.computed_at.to_rfc3339_seconds(),
     });
@@ -140,7 +141,12 @@ fn compare(
         Some(number) if number == answer.number => waits.map(|waits| format!("{waits}, which may change the row")),
         Some(number) => {
             let by = i128::from(answer.number) - i128::from(number);
-            let why = waits.unwrap_or_else(|| "nothing waits: run `usage-rollup verify`".to_owned());
+            let why = waits.unwrap_or_else(|| match is_locked {
+                true => {
+                    "its month is locked, and what would change it waits for `usage-rollup periods unlock`".to_owned()
+                }
+                false => "nothing waits: run `usage-rollup verify`".to_owned(),
+            });
             Some(format!("the row differs from the events by {by}: {why}"))
         }
         None => Some(waits.unwrap_or_else(|| {

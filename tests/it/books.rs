@@ -200,6 +200,11 @@ fn a_month_is_locked_when_it_is_closed_and_what_arrives_for_it_waits(on: On) {
     let status = json(&books.ok(later, &["status", "--json"]));
     assert_eq!((&status["locked_months"], &status["pending_rows"]), (&1.into(), &2.into()));
     assert!(books.ok(later, &["status"]).contains("2 rows of 1 services in locked months wait"));
+    // That is right as it is, and explained.
+    books.ok(later, &["verify"]);
+    let asked = ["explain", "--service", SERVICE, "--period", "2026-03-30", "--field", "feature_usage_secure_forms"];
+    let explained = books.ok(later, &asked);
+    assert!(explained.contains("(locked, revision 1") && explained.contains("differs from the events by 2: its month"));
     // Nor does a backfill change it; and it says so.
     let range = ["--from", "2026-03-01", "--to", "2026-04-03"];
     let plan = json(&books.ok(later, &[["backfill", "--plan", "--json"].as_slice(), &range].concat()));
