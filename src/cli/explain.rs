@@ -45,7 +45,8 @@ impl Args {
     pub async fn run(self, options: &Options) -> anyhow::Result<Outcome> {
         let reading = options.reading().await?;
         let Self { service, period, period_type, field, format, limit, all } = self;
-        let answer = jobs::explain(&reading, Asked { service, period_type, period, field, limit, all }).await?;
+        let asked = Asked { service, period_type, period, field, limit, all };
+        let answer = Box::pin(jobs::explain(&reading, asked)).await?;
         reading.store.close().await;
         match format {
             Format::Json => print_json(&answer)?,

@@ -141,12 +141,12 @@ fn compare(
         Some(number) if number == answer.number => waits.map(|waits| format!("{waits}, which may change the row")),
         Some(number) => {
             let by = i128::from(answer.number) - i128::from(number);
-            let why = waits.unwrap_or_else(|| match is_locked {
-                true => {
-                    "its month is locked, and what would change it waits for `usage-rollup periods unlock`".to_owned()
-                }
-                false => "nothing waits: run `usage-rollup verify`".to_owned(),
-            });
+            let nothing_waits = if is_locked {
+                "its month is locked, and what would change it waits for `usage-rollup periods unlock`"
+            } else {
+                "nothing waits: run `usage-rollup verify`"
+            };
+            let why = waits.unwrap_or_else(|| nothing_waits.to_owned());
             Some(format!("the row differs from the events by {by}: {why}"))
         }
         None => Some(waits.unwrap_or_else(|| {
