@@ -53,12 +53,13 @@ pub(super) async fn check(data_dir: &Path, store: &Store, url: &StoreUrl) -> any
 /// Before a writer goes on: after a copy, the directory belongs to that one of the two stores that is written to first. The
 /// other would not know what is new, and take it for orphans. The caller holds the lease.
 pub(super) fn claim(data_dir: &Path, name: &str, url: &StoreUrl) -> anyhow::Result<()> {
+    if still_belongs(data_dir, name, url)? == 1 { Ok(()) } else { write_names(data_dir, &[name.to_owned()]) }
+}
+
+/// Whether the directory has not gone with a copy since it was opened; and to how many stores it belongs.
+pub(super) fn still_belongs(data_dir: &Path, name: &str, url: &StoreUrl) -> anyhow::Result<usize> {
     let here = names_in(data_dir)?;
-    match here.iter().find(|known| *known == name) {
-        None => Err(other(data_dir, url)),
-        Some(_) if here.len() == 1 => Ok(()),
-        Some(claimed) => write_names(data_dir, slice::from_ref(claimed)),
-    }
+    if here.iter().any(|known| known == name) { Ok(here.len()) } else { Err(other(data_dir, url)) }
 }
 
 /// Has the directory belong to a copy, too, that is about to be made. Gives the name that it is to have. The caller holds the

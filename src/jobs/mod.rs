@@ -141,7 +141,7 @@ impl Installation {
     /// # Errors
     /// When somebody else holds it for longer than the run waits, or the directory went with a copy of this store.
     pub async fn lease(&self, run: &Run) -> anyhow::Result<Lease> {
-        let lease = self.lease_as_it_is(run).await?;
+        let lease = self.take_lease(run).await?;
         self.claim()?;
         if !self.is_clean.load(Ordering::Relaxed) {
             for orphan in self.log.clean_up(&self.store.live_paths().await?)? {
@@ -174,10 +174,14 @@ impl Installation {
 
     /// Takes the lease so that nobody else writes, and leaves what lies about where it is.
     async fn lease_as_it_is(&self, run: &Run) -> anyhow::Result<Lease> {
-        let lock_file = self.data_dir.join(LOCK_FILE);
-        let lease = self.store.lease(&lock_file, run.purpose, self.now(), run.wait).await.map_err(JobError::Lease)?;
-        belonging::check(&self.data_dir, &self.store, &self.config.store.url).await?;
+        let lease = self.take_lease(run).await?;
+        belonging::still_belongs(&self.data_dir, &self.name, &self.config.store.url)?;
         Ok(lease)
+    }
+
+    async fn take_lease(&self, run: &Run) -> Result<Lease, JobError> {
+        let lock_file = self.data_dir.join(LOCK_FILE);
+        self.store.lease(&lock_file, run.purpose, self.now(), run.wait).await.map_err(JobError::Lease)
     }
 
     /// Before the first write under such a lease.

@@ -11,7 +11,6 @@ use foldhash::fast::FixedState;
 use rayon::prelude::*;
 use uuid::Uuid;
 
-use super::facts::PartitionFacts;
 use super::partition::{Row, Rows};
 use crate::model::Day;
 
@@ -152,9 +151,6 @@ fn repeated_of(
     (!by_hash.is_empty()).then(|| Repeated { service, hashes: by_hash.into_keys().collect(), days: affected })
 }
 
-/// A row that is live: its source and id, and when.
-pub(super) type Live = ((String, String), i64);
-
 /// The days to recompute: those that are dirty, and those behind them that share an identity with them.
 fn recomputed<'h>(
     days: &[ComparedDay],
@@ -175,6 +171,9 @@ fn recomputed<'h>(
     }
     recomputed
 }
+
+/// A row that is live: its source and id, and when.
+pub(super) type Live = ((String, String), i64);
 
 /// Of identities that come on several days: when each was live last, on the days so far.
 pub(super) struct Earlier<'a> {
@@ -206,23 +205,6 @@ impl<'a> Earlier<'a> {
             let last = self.last_live.entry(identity).or_insert(time);
             *last = time.max(*last);
         }
-    }
-}
-
-impl PartitionFacts {
-    /// Puts what a service comes to in the place of what it came to.
-    pub(super) fn replace(&mut self, service: Uuid, facts: Self) {
-        let of_service = |of: &[(Uuid, super::ServiceDay)]| {
-            of.partition_point(|(of, _)| *of < service)..of.partition_point(|(of, _)| *of <= service)
-        };
-        let range = of_service(&self.services);
-        self.services.splice(range, facts.services);
-        let users = &self.users;
-        let range =
-            users.partition_point(|((of, _), _)| *of < service)..users.partition_point(|((of, _), _)| *of <= service);
-        self.users.splice(range, facts.users);
-        self.patches.remove(&service);
-        self.patches.extend(facts.patches);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Facts: what a partition's events amount to. Day facts are a commutative monoid, so it doesn't matter in which order or
 //! in how many parts events are folded.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -89,6 +90,21 @@ impl PartitionFacts {
         self.users.append(&mut behind.users);
         self.patches.append(&mut behind.patches);
     }
+
+    /// Puts what a service comes to in the place of what it came to.
+    pub(super) fn replace(&mut self, service: Uuid, facts: Self) {
+        let of_service = place_of(&self.services, |(of, _)| of.cmp(&service));
+        self.services.splice(of_service, facts.services);
+        let of_users = place_of(&self.users, |((of, _), _)| of.cmp(&service));
+        self.users.splice(of_users, facts.users);
+        self.patches.remove(&service);
+        self.patches.extend(facts.patches);
+    }
+}
+
+/// Where those of sorted items stand, or would stand, that compare as equal.
+fn place_of<T>(items: &[T], compare: impl Fn(&T) -> Ordering) -> Range<usize> {
+    items.partition_point(|item| compare(item).is_lt())..items.partition_point(|item| compare(item).is_le())
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

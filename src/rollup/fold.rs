@@ -59,12 +59,6 @@ struct Buffers {
     last_live: Vec<u32>,
 }
 
-impl FoldRules {
-    fn window_days(&self) -> i32 {
-        i32::try_from((self.identity_window.saturating_add(NANOS_PER_DAY - 1)) / NANOS_PER_DAY).unwrap_or(i32::MAX)
-    }
-}
-
 impl Folder {
     #[must_use]
     pub fn new(reader: SegmentReader, rules: FoldRules) -> Self {
@@ -74,7 +68,8 @@ impl Folder {
     /// How many days before and after its own the identity window of an event reaches.
     #[must_use]
     pub fn window_days(&self) -> i32 {
-        self.rules.window_days()
+        let window = self.rules.identity_window.saturating_add(NANOS_PER_DAY - 1);
+        i32::try_from(window / NANOS_PER_DAY).unwrap_or(i32::MAX)
     }
 
     /// Recomputes partitions, as far as they are of these services. `around` are the other days that the identity window
@@ -83,7 +78,7 @@ impl Folder {
     pub fn fold(&self, dirty: &[PartitionTask], around: &[PartitionTask], within: &Services) -> Folded {
         let whole: Vec<_> = dirty.par_iter().map(|task| self.fold_day(task, within)).collect();
         let identities: Vec<_> = around.par_iter().map(|task| self.identities(task, within)).collect();
-        let (mut folded, mut tasks, mut compared) = (Folded::default(), Vec::new(), Vec::new());
+        let (mut folded, mut compared) = (Folded::default(), Vec::new());
         for (task, whole) in dirty.iter().zip(whole) {
             match whole {
                 Ok((facts, identities)) => {
@@ -100,14 +95,8 @@ impl Folder {
             }
         }
         compared.sort_by_key(|(task, _)| task.day);
-        let compared: Vec<ComparedDay> = compared
-            .into_iter()
-            .map(|(task, day)| {
-                tasks.push(task);
-                day
-            })
-            .collect();
-        let repeated = repeated(&compared, self.rules.window_days());
+        let (tasks, compared): (Vec<&PartitionTask>, Vec<ComparedDay>) = compared.into_iter().unzip();
+        let repeated = repeated(&compared, self.window_days());
         let again: Vec<_> = repeated.par_iter().map(|repeated| self.fold_again(repeated, &tasks)).collect();
         for (repeated, again) in repeated.iter().zip(again) {
             match again {

@@ -61,11 +61,7 @@ impl Store {
     /// When the database fails.
     pub async fn known_services(&self) -> Result<Vec<(Uuid, StoredService)>> {
         static KNOWN: Lookup = Lookup::new(&StoredService::COLUMNS, "service_progress", &[], "true");
-        let known = KNOWN.of(&self.db.writer, &[]).answer().await?;
-        let (mut rows, mut services) = (known.rows(), Vec::new());
-        while rows.next() {
-            services.push(StoredService::found(&mut rows)?);
-        }
+        let mut services = StoredService::all_found(&KNOWN.of(&self.db.writer, &[]).answer().await?)?;
         services.sort_unstable_by_key(|(service, _)| *service);
         Ok(services)
     }
@@ -81,12 +77,9 @@ impl Store {
             &[],
             "(dirty_from IS NOT NULL OR first_day <= $1 AND coalesce(rows_through, first_day - 1) < $1)",
         );
-        let due = DUE.of(&self.db.writer, &[]).bind(today).answer().await?;
-        let (mut rows, mut services) = (due.rows(), Vec::new());
-        while rows.next() {
-            let (service, stored) = StoredService::found(&mut rows)?;
-            services.extend(ServiceToDraw::of(service, &stored, today));
-        }
+        let due = StoredService::all_found(&DUE.of(&self.db.writer, &[]).bind(today).answer().await?)?;
+        let due = due.into_iter().filter_map(|(service, stored)| ServiceToDraw::of(service, &stored, today));
+        let mut services: Vec<ServiceToDraw> = due.collect();
         services.sort_unstable_by_key(|service| service.service);
         Ok(services)
     }

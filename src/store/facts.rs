@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use uuid::Uuid;
 
-use super::db::{Column, Found, Insert, Lookup, Transaction};
+use super::db::{Answer, Column, Found, Insert, Lookup, Transaction};
 use super::{Result, Store, decode, encode};
 use crate::model::{Day, Reason};
 use crate::rollup::{MergedService, MergedUsers, MonthFacts, ServiceTotals, UserHistory, UserKey};
@@ -37,12 +37,21 @@ impl StoredService {
     ];
 
     /// A service and what is stored of it, from these columns.
-    pub(super) fn found(row: &mut Found) -> Result<(Uuid, Self)> {
+    fn found(row: &mut Found) -> Result<(Uuid, Self)> {
         let service = row.guid()?;
         let [first_day, rows_from, rows_through, dirty_from] = [row.day()?, row.day()?, row.day()?, row.day()?];
         let dirty_reason = row.number()?.and_then(Reason::from_strength);
         let totals = ServiceTotals { first_day, held: row.decoded()? };
         Ok((service, Self { totals, rows: rows_from.zip(rows_through), dirty_from, dirty_reason }))
+    }
+
+    /// All that an answer holds, in its order.
+    pub(super) fn all_found(answer: &Answer) -> Result<Vec<(Uuid, Self)>> {
+        let (mut rows, mut services) = (answer.rows(), Vec::new());
+        while rows.next() {
+            services.push(Self::found(&mut rows)?);
+        }
+        Ok(services)
     }
 }
 
@@ -123,12 +132,7 @@ impl Store {
         static SERVICES: Lookup = Lookup::new(&StoredService::COLUMNS, "service_progress", &["service_guid"], "");
         let mut stored = HashMap::with_capacity(services.len());
         for keys in services.chunks(KEYS_AT_A_TIME) {
-            let found = SERVICES.of(&self.db.writer, keys).answer().await?;
-            let mut rows = found.rows();
-            while rows.next() {
-                let (service, of_service) = StoredService::found(&mut rows)?;
-                stored.insert(service, of_service);
-            }
+            stored.extend(StoredService::all_found(&SERVICES.of(&self.db.writer, keys).answer().await?)?);
         }
         Ok(stored)
     }
@@ -263,6 +267,11 @@ async fn move_ledger(transaction: &mut Transaction, services: &[ServiceFacts]) -
     for (input, lines) in services.iter().flat_map(|of| &of.uncounted) {
         sums.entry(*input).or_default().iter_mut().zip(lines).for_each(|(sum, lines)| *sum += lines);
     }
+    add_to_ledger(transaction, sums).await
+}
+
+/// Adds numbers of duplicate, voided and conflicting lines to those of inputs.
+pub(super) async fn add_to_ledger(transaction: &mut Transaction, sums: BTreeMap<i64, [i64; 3]>) -> Result<()> {
     for (input, [duplicate, voided, conflicting]) in sums {
         let count = transaction.sql(
             "UPDATE inputs SET duplicate = duplicate + $2, voided = voided + $3, conflicting = conflicting + $4

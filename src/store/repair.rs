@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::db::{AnyText, Transaction};
-use super::{Lease, Result, Store, decode, dirty, encode, log};
+use super::{Lease, Result, Store, decode, dirty, encode, facts, log};
 use crate::model::{Day, Gauges};
 use crate::rollup::{MonthFacts, VoidMark};
 
@@ -54,16 +54,10 @@ impl Store {
             for (input, lines) in facts.days().iter().flat_map(|day| &day.uncounted) {
                 let sum = sums.entry(*input).or_default();
                 let lines = [lines.duplicate, lines.voided, lines.conflicting];
-                sum.iter_mut().zip(lines).for_each(|(sum, lines)| *sum = sum.wrapping_add(lines.cast_signed()));
+                sum.iter_mut().zip(lines).for_each(|(sum, lines)| *sum = sum.wrapping_sub(lines.cast_signed()));
             }
         }
-        for (input, [duplicate, voided, conflicting]) in sums {
-            let count = transaction.sql(
-                "UPDATE inputs SET duplicate = duplicate - $2, voided = voided - $3, conflicting = conflicting - $4
-                 WHERE id = $1",
-            );
-            count.bind(input).bind(duplicate).bind(voided).bind(conflicting).execute().await?;
-        }
+        facts::add_to_ledger(&mut transaction, sums).await?;
         for forget in
             ["DELETE FROM service_months WHERE service_guid = $1", "DELETE FROM users WHERE service_guid = $1"]
         {

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::answer::EventEntry;
 use crate::event_log::{EventLogError, EventRows, OpenSegment};
 use crate::model::{Event, EventType, Feature, GroupType, Instant, content};
 use crate::rollup::VoidMark;
@@ -121,20 +120,28 @@ impl Line {
 
 /// The lines of earlier days that were live last, by source and id.
 #[derive(Default)]
-pub(super) struct Earlier(HashMap<(Arc<str>, String), (Instant, EventEntry)>);
+pub(super) struct Earlier(HashMap<(Arc<str>, String), EarlierLine>);
+
+pub(super) struct EarlierLine {
+    pub line: Line,
+    /// That of its segment.
+    pub path: Arc<str>,
+    pub is_pending: bool,
+}
 
 impl Earlier {
-    pub fn find(&self, line: &Line) -> Option<&(Instant, EventEntry)> {
+    pub fn find(&self, line: &Line) -> Option<&EarlierLine> {
         self.0.get(&(line.source.clone(), line.id.clone()))
     }
 
     /// Ends a day: what no later one can conflict with is forgotten.
-    pub fn end_day(&mut self, judged: &Judged, end: Instant, window: i64, entry: impl Fn(usize) -> EventEntry) {
-        for at in &judged.live {
-            let line = &judged.lines[*at];
-            self.0.insert((line.source.clone(), line.id.clone()), (line.time, entry(*at)));
+    pub fn end_day(&mut self, judged: &Judged, slices: &[DaySlice], is_pending: bool, end: Instant, window: i64) {
+        for line in judged.live.iter().map(|at| &judged.lines[*at]) {
+            let path = slices[line.slice].path.clone();
+            let earlier = EarlierLine { line: line.clone(), path, is_pending };
+            self.0.insert((line.source.clone(), line.id.clone()), earlier);
         }
-        self.0.retain(|_, (time, _)| end.nanos().saturating_sub(time.nanos()) <= window);
+        self.0.retain(|_, earlier| end.nanos().saturating_sub(earlier.line.time.nanos()) <= window);
     }
 }
 
@@ -186,7 +193,9 @@ pub(super) fn judge(
         }
         match before {
             Some(before) if near(lines[before].time) => fates[at] = Fate::ConflictsWith(before),
-            None if earlier.find(line).is_some_and(|(time, _)| near(*time)) => fates[at] = Fate::ConflictsWithEarlier,
+            None if earlier.find(line).is_some_and(|earlier| near(earlier.line.time)) => {
+                fates[at] = Fate::ConflictsWithEarlier;
+            }
             _ => {}
         }
         if line.event_type != EventType::EventVoided {

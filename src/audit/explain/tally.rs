@@ -127,8 +127,7 @@ impl Tally {
                 self.take(&judged, slices, at, (line, *fate), contribution, is_pending);
             }
         }
-        let entry = |at: usize| entry(&judged.lines[at], slices, is_pending);
-        self.earlier.end_day(&judged, partition.next().utc_start(), window, entry);
+        self.earlier.end_day(&judged, slices, is_pending, partition.next().utc_start(), window);
         if is_pending && has_any {
             self.answer.pending.push(partition.to_string());
         }
@@ -146,16 +145,19 @@ impl Tally {
     ) {
         let Question { period, zone, field, all, .. } = self.question;
         let day = zone.day_of(line.time);
-        let entry = |at: usize| entry(&judged.lines[at], slices, is_pending);
+        let entry = |at: usize| {
+            let line = &judged.lines[at];
+            event_entry(line, &slices[line.slice].path, is_pending)
+        };
         let is_counter = field.kind() == FieldKind::Counter;
         let reason = match fate {
             Fate::CopyOf(of) => Reason::Duplicate { of: entry(of).place },
             Fate::Voided => Reason::Voided { by: None },
             Fate::ConflictsWith(with) => Reason::Conflicting { with: Box::new(entry(with)) },
-            Fate::ConflictsWithEarlier => match self.earlier.find(line) {
-                Some((_, with)) => Reason::Conflicting { with: Box::new(with.clone()) },
-                None => unreachable!("it was found when the line was judged"),
-            },
+            Fate::ConflictsWithEarlier => {
+                let with = self.earlier.find(line).expect("it was found when the line was judged");
+                Reason::Conflicting { with: Box::new(event_entry(&with.line, &with.path, with.is_pending)) }
+            }
             Fate::Counts if is_counter && day < period => Reason::OtherDay { day: day.to_string() },
             Fate::Counts if day >= self.question.period_type.after(period) => Reason::OtherDay { day: day.to_string() },
             Fate::Counts if day > self.question.through() => Reason::NotYet { day: day.to_string() },
@@ -229,7 +231,7 @@ impl Tally {
                         id: event.id.clone().into_owned(),
                         user: None,
                         pending: false,
-                        place: place(slice, *row, input, line),
+                        place: place(&slice.path, *row, input, line),
                     });
                     for at in takes_back {
                         self.answer.not_counted[at].reason = Reason::Voided { by: Some(by.clone()) };
@@ -263,7 +265,7 @@ impl Tally {
     }
 }
 
-fn entry(line: &Line, slices: &[DaySlice], is_pending: bool) -> EventEntry {
+fn event_entry(line: &Line, path: &str, is_pending: bool) -> EventEntry {
     EventEntry {
         time: shown(line.time),
         event_type: line.event_type.name(),
@@ -271,12 +273,12 @@ fn entry(line: &Line, slices: &[DaySlice], is_pending: bool) -> EventEntry {
         id: line.id.clone(),
         user: line.user.filter(|_| line.event_type.changes_users()).map(guid),
         pending: is_pending,
-        place: place(&slices[line.slice], line.row, line.input, line.number),
+        place: place(path, line.row, line.input, line.number),
     }
 }
 
-fn place(slice: &DaySlice, row: usize, input: i64, line: u64) -> Place {
-    Place { segment: slice.path.to_string(), row, input, input_name: String::new(), line }
+fn place(path: &str, row: usize, input: i64, line: u64) -> Place {
+    Place { segment: path.to_owned(), row, input, input_name: String::new(), line }
 }
 
 /// To the nanosecond, for order may rest on it.

@@ -18,7 +18,7 @@ use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
 
 pub(super) use cell::Kind;
 pub(super) use insert::{Insert, Values};
-pub(super) use lookup::{Column, Found, Lookup};
+pub(super) use lookup::{Answer, Column, Found, Lookup};
 pub(super) use query::{Query, Row};
 pub(super) use sqlite::Version;
 pub(super) use text::{ByDialect, Spelled};

@@ -163,8 +163,7 @@ pub(super) fn insert_size(rows: usize) -> Option<(usize, usize)> {
 }
 
 pub(super) fn rows_to_insert(shared: usize, columns: usize, rows: usize) -> String {
-    let row = ["(", &vec!["?"; columns].join(","), ")"].concat();
-    let rows = ["VALUES ", &vec![row; rows].join(",")].concat();
+    let rows = values(columns, rows);
     if shared == 0 {
         return rows;
     }
@@ -173,14 +172,18 @@ pub(super) fn rows_to_insert(shared: usize, columns: usize, rows: usize) -> Stri
     format!("SELECT * FROM (SELECT {}) CROSS JOIN ({rows}) WHERE true", shared.join(", "))
 }
 
+fn values(columns: usize, rows: usize) -> String {
+    let row = ["(", &vec!["?"; columns].join(","), ")"].concat();
+    ["VALUES ", &vec![row; rows].join(",")].concat()
+}
+
 /// Rows that are sent as a table with named columns.
 pub(super) fn rows_as_table(shared: &[&str], columns: &[&str], rows: usize) -> String {
-    let row = ["(", &vec!["?"; columns.len()].join(","), ")"].concat();
-    let rows = vec![row; rows].join(",");
+    let rows = values(columns.len(), rows);
     let shared: Vec<String> = shared.iter().map(|name| format!("? AS {name}")).collect();
     let columns: Vec<String> = (1..).zip(columns).map(|(number, name)| format!("column{number} AS {name}")).collect();
     let (shared, columns) = (shared.join(", "), columns.join(", "));
-    format!("(SELECT * FROM (SELECT {shared}) CROSS JOIN (SELECT {columns} FROM (VALUES {rows})))")
+    format!("(SELECT * FROM (SELECT {shared}) CROSS JOIN (SELECT {columns} FROM ({rows})))")
 }
 
 /// Lists are parameters: numbers as JSON, and GUIDs one after the other, to be cut up.
