@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use uuid::Uuid;
 
-pub use decode::{Block, BlockReader, Id, ServiceRun};
+pub use decode::{Block, BlockReader, Id, IdRead, ServiceRun};
 pub use dir::EventLogDir;
 pub use packed::PackedEvents;
 pub use reader::{OpenSegment, SegmentReader};

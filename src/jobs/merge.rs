@@ -89,9 +89,10 @@ impl Merging<'_> {
         let rules = draws.then(|| self.rules(first_days.iter().copied().min().unwrap_or(self.today)));
         let (changes, known, arrivals) = (changes.clone(), known.clone(), arrivals.clone());
         let merge = move || {
+            let unknown = StoredService::default();
             let changes: Vec<ServiceChange> = changes.services().skip(from).take(count).collect();
             let merge = |change: &ServiceChange| {
-                let before = known.get(&change.service()).copied().unwrap_or_default();
+                let before = known.get(&change.service()).unwrap_or(&unknown);
                 merge_service(change, before, &stored, &arrivals, rules.as_ref())
             };
             let merged = changes.par_iter().map(merge).collect::<Result<Vec<_>, StoreError>>();
@@ -144,20 +145,36 @@ impl Merging<'_> {
         known: &HashMap<Uuid, StoredService>,
     ) -> anyhow::Result<Stored> {
         let store = &self.installation.store;
-        let of_known = || changes.iter().zip(first_days).filter(|(change, _)| known.contains_key(&change.service()));
-        let from: Vec<(Uuid, Day)> = of_known().map(|(change, first_day)| (change.service(), *first_day)).collect();
+        let of_known = || {
+            let known = |change: &ServiceChange| known.get(&change.service());
+            changes
+                .iter()
+                .zip(first_days)
+                .filter_map(move |(change, first_day)| Some((change, first_day, known(change)?)))
+        };
+        let from: Vec<(Uuid, Day)> = of_known().map(|(change, first_day, _)| (change.service(), *first_day)).collect();
         if from.is_empty() {
             return Ok(Stored::default());
         }
-        let users: Vec<UserKey> = of_known().flat_map(|(change, _)| change.users()).collect();
-        Ok(Stored { users: store.user_histories(&users).await?, months: store.months_from(&from).await? })
+        let (mut recent, mut apart) = (Vec::new(), Vec::new());
+        for (change, _, stored) in of_known() {
+            for key @ (_, user) in change.users() {
+                match stored.recent_users.get(user) {
+                    Some(history) => recent.push((key, history.clone())),
+                    None => apart.push(key),
+                }
+            }
+        }
+        let mut users = store.user_histories(&apart).await?;
+        users.extend(recent);
+        Ok(Stored { users, months: store.months_from(&from).await? })
     }
 }
 
 /// What must be stored of a service now, and its rows where they may change.
 fn merge_service(
     change: &ServiceChange,
-    before: StoredService,
+    before: &StoredService,
     stored: &Stored,
     arrivals: &Arrivals,
     rules: Option<&DrawRules>,
@@ -170,10 +187,11 @@ fn merge_service(
     let rows = rules.and_then(|rules| {
         let dirty_from = [before.dirty_from, merged.dirty_from].into_iter().flatten().min();
         let dirty_reason = before.dirty_reason.max(merged.dirty_from.map(|_| reason));
-        let now = StoredService { totals: merged.totals, rows: before.rows, dirty_from, dirty_reason };
+        let (totals, rows) = (merged.totals, before.rows);
+        let now = StoredService { totals, rows, dirty_from, dirty_reason, ..StoredService::default() };
         ServiceToDraw::of(service, &now, rules.today).map(|service| draw(&service, &merged.months, rules))
     });
-    Ok((ServiceFacts::encode(&users, &merged, reason)?, rows))
+    Ok((ServiceFacts::encode(&before.recent_users, &users, &merged, reason)?, rows))
 }
 
 fn commit(changes: &[ServiceChange], merged: Vec<(ServiceFacts, Option<ServiceRows>)>) -> RollupCommit {

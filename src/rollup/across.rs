@@ -28,10 +28,16 @@ impl DayIdentities {
         self.hashes.reserve_exact(rows);
     }
 
-    pub fn add(&mut self, service: u128, hashes: impl ExactSizeIterator<Item = u64>) {
-        let from = self.hashes.len();
-        self.hashes.extend(hashes);
-        self.services.push((service, from..self.hashes.len()));
+    /// Adds the hash of the next row.
+    #[inline]
+    pub fn push(&mut self, hash: u64) {
+        self.hashes.push(hash);
+    }
+
+    /// Tells whose the next rows are, after they were pushed.
+    pub fn end(&mut self, service: u128, rows: usize) {
+        let from = self.services.last().map_or(0, |(_, before)| before.end);
+        self.services.push((service, from..from + rows));
     }
 
     pub fn append(&mut self, mut behind: Self) {
@@ -215,7 +221,8 @@ mod tests {
     fn day(number: i32, is_dirty: bool, services: &[(u128, &[u64])]) -> ComparedDay {
         let mut identities = DayIdentities::default();
         for (service, hashes) in services {
-            identities.add(*service, hashes.iter().copied());
+            hashes.iter().for_each(|hash| identities.push(*hash));
+            identities.end(*service, hashes.len());
         }
         ComparedDay { day: Day(number), is_dirty, identities }
     }

@@ -19,4 +19,4 @@ pub use fold::{ALL_SERVICES, FoldRules, Folded, Folder, Services};
 pub use merge::{Changes, MergedService, MergedUsers, ServiceChange, ServiceTotals, UserKey};
 pub use months::{MonthChange, MonthFacts};
 pub use rows::{DraftRow, draft_rows};
-pub use users::{UserDay, UserHistory, class_moves};
+pub use users::{RecentUsers, UserDay, UserHistory, class_moves};

@@ -27,7 +27,7 @@ impl MonthFacts {
     /// Facts that nothing was merged into.
     #[must_use]
     pub fn of(mut days: Vec<ServiceDay>, moves: Vec<(Day, [i64; USER_CLASSES])>) -> Self {
-        days.sort_by_key(|day| (day.day, day.partition));
+        days.sort_unstable_by_key(|day| (day.day, day.partition));
         Self { days, moves }
     }
 
@@ -49,7 +49,8 @@ impl MonthFacts {
             }
         }
         self.days.extend(new);
-        self.days.sort_by_key(|day| (day.day, day.partition));
+        // They are in order but for the new ones, and a stable sort would ask for memory.
+        self.days.sort_unstable_by_key(|day| (day.day, day.partition));
         change
     }
 

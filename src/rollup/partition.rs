@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 use uuid::Uuid;
 
 use super::across::DayIdentities;
-use crate::event_log::{Block, BlockReader, EventLogError, Id, OpenSegment};
+use crate::event_log::{Block, BlockReader, EventLogError, Id, IdRead, OpenSegment};
 use crate::model::{EventType, Feature, GroupType, IdentityHash, SourceHash};
 
 /// A segment's rows of the day that is being folded.
@@ -76,37 +76,35 @@ pub(super) fn parts_by_service(
 pub(super) fn identities_of(slices: &[Slice], parts: &[Part]) -> Result<DayIdentities, EventLogError> {
     let (mut sources, mut source_hashes) = (Vec::new(), Vec::new());
     let mut identities = DayIdentities::default();
+    identities.reserve(parts.iter().map(|part| part.rows.len()).sum());
     for (slice, number) in slices.iter().zip(0_u32..) {
         let of_slice: Vec<&Part> = parts.iter().filter(|part| part.slice == number).collect();
         for adjacent in of_slice.chunk_by(|a, b| a.rows.end == b.rows.start) {
             let rows = adjacent[0].rows.start..adjacent[adjacent.len() - 1].rows.end;
-            let mut hashes = Vec::with_capacity(rows.len());
-            slice.segment.identities(rows, &mut sources, |sources, source, id, texts| {
+            slice.segment.identities(rows, &mut sources, |sources, source, id| {
                 source_hashes.extend(sources[source_hashes.len()..].iter().map(|source| SourceHash::of(source)));
-                hashes.push(short_hash(source_hashes[source as usize], id, texts));
+                identities.push(short_hash(source_hashes[source as usize], id));
             })?;
-            let mut hashes = hashes.into_iter();
-            for part in adjacent {
-                identities.add(part.service, hashes.by_ref().take(part.rows.len()));
-            }
+            adjacent.iter().for_each(|part| identities.end(part.service, part.rows.len()));
         }
     }
     Ok(identities)
 }
 
 /// Enough of a hash to look more closely where it is the same; it is never kept, and costs a tenth of an [`IdentityHash`].
-fn short_hash(source: SourceHash, id: &Id, texts: &str) -> u64 {
+#[inline]
+fn short_hash(source: SourceHash, id: IdRead) -> u64 {
     let state = FixedState::default();
     match id {
-        Id::Guid(guid) => state.hash_one((source, u128::from_ne_bytes(*guid))),
-        Id::Text { start, length } => state.hash_one((source, &texts[*start as usize..][..*length as usize])),
+        IdRead::Guid(guid) => state.hash_one((source, u128::from_ne_bytes(*guid))),
+        IdRead::Text(text) => state.hash_one((source, text)),
     }
 }
 
-fn spell<'a>(id: &Id, texts: &'a str, spelt: &'a mut [u8; 45]) -> &'a str {
-    match id {
-        Id::Guid(guid) => Uuid::from_bytes(*guid).hyphenated().encode_lower(spelt),
-        Id::Text { start, length } => &texts[*start as usize..][..*length as usize],
+fn spell<'a>(id: &'a Id, texts: &'a str, spelt: &'a mut [u8; 45]) -> &'a str {
+    match id.read(texts) {
+        IdRead::Guid(guid) => Uuid::from_bytes(*guid).hyphenated().encode_lower(spelt),
+        IdRead::Text(text) => text,
     }
 }
 
@@ -221,7 +219,7 @@ impl Rows {
         });
     }
 
-    fn spell<'a>(&'a self, id: &Id, spelt: &'a mut [u8; 45]) -> &'a str {
+    fn spell<'a>(&'a self, id: &'a Id, spelt: &'a mut [u8; 45]) -> &'a str {
         spell(id, &self.texts, spelt)
     }
 
@@ -229,13 +227,14 @@ impl Rows {
         identities.reserve(self.all.len());
         for (service, parts) in &self.services {
             for part in parts {
-                identities.add(*service, self.all[part.clone()].iter().map(|row| self.short_hash(row)));
+                self.all[part.clone()].iter().for_each(|row| identities.push(self.short_hash(row)));
+                identities.end(*service, part.len());
             }
         }
     }
 
     pub fn short_hash(&self, row: &Row) -> u64 {
-        short_hash(self.source_hashes[row.source as usize], &row.id, &self.texts)
+        short_hash(self.source_hashes[row.source as usize], row.id.read(&self.texts))
     }
 
     pub fn source(&self, row: &Row) -> &str {

@@ -1,6 +1,7 @@
 //! Users: in which class each one is at the end of each day (`spec/usage.md`, Columns).
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::model::{Day, EventType, GroupType, USER_CLASSES, UserClass};
 
@@ -107,6 +108,43 @@ impl UserHistory {
     }
 }
 
+/// Histories that changed lately, sorted by user. They stay with their service until they are many: a day changes few of a
+/// service's users, and kept by themselves each one would cost a page.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecentUsers(Vec<(Uuid, UserHistory)>);
+
+impl RecentUsers {
+    /// So many are few whatever the service has, and so many more are not: with one day, each takes 30 bytes.
+    const FEW: usize = 1;
+    const MANY: usize = 512;
+    /// When they are moved, a page of a hundred users and more has several of them.
+    const OF_ALL: usize = 16;
+
+    /// A user's history, if it is here. An empty one stands for a user of whom nothing is left.
+    #[must_use]
+    pub fn get(&self, user: Uuid) -> Option<&UserHistory> {
+        self.0.binary_search_by_key(&user, |(user, _)| *user).ok().map(|at| &self.0[at].1)
+    }
+
+    /// All that are here, sorted by user.
+    #[must_use]
+    pub fn into_histories(self) -> Vec<(Uuid, UserHistory)> {
+        self.0
+    }
+
+    /// These histories with changed ones in their places, of a service that has so many users. Once they are many of those,
+    /// none is recent any more: they are handed out instead, sorted, to be kept by themselves.
+    #[must_use]
+    pub fn with(&self, changed: &[(Uuid, UserHistory)], users: i64) -> (Self, Vec<(Uuid, UserHistory)>) {
+        let most = usize::try_from(users).map_or(0, |users| users / Self::OF_ALL).clamp(Self::FEW, Self::MANY);
+        let mut all = changed.to_vec();
+        let is_same = |(user, _): &&(Uuid, UserHistory)| changed.binary_search_by_key(user, |(user, _)| *user).is_err();
+        all.extend(self.0.iter().filter(is_same).cloned());
+        all.sort_by_key(|(user, _)| *user);
+        if all.len() > most { (Self::default(), all) } else { (Self(all), Vec::new()) }
+    }
+}
+
 /// Tells, by day, how the numbers of users that enter each class change when one user's history becomes another.
 pub fn class_moves(old: &UserHistory, new: &UserHistory, mut moves: impl FnMut(Day, [i64; USER_CLASSES])) {
     old.add_moves(-1, &mut moves);
@@ -150,6 +188,22 @@ mod tests {
                 (6, UserClass::Pro),
             ]
         );
+    }
+
+    #[test]
+    fn recent_histories_are_replaced_and_once_they_are_many_handed_out() {
+        let of = |user: u128, day: i32| (Uuid::from_u128(user), history(&[(day, EventType::UserRegistered, None)]));
+        let (recent, out) = RecentUsers::default().with(&[of(2, 1), of(4, 1)], 32);
+        let (recent, out_again) = recent.with(&[of(1, 2), of(4, 2)], 48);
+        assert_eq!((out, out_again), (vec![], vec![]));
+        assert_eq!(recent.0, [of(1, 2), of(2, 1), of(4, 2)]);
+        assert_eq!(recent.get(Uuid::from_u128(4)), Some(&of(4, 2).1));
+        assert_eq!(recent.get(Uuid::from_u128(3)), None);
+
+        let many: Vec<_> = (10..16).map(|user| of(user, 3)).collect();
+        let all = [vec![of(1, 2), of(2, 1), of(4, 2)], many.clone()].concat();
+        assert_eq!(recent.with(&many, 100), (RecentUsers::default(), all.clone()));
+        assert_eq!(recent.with(&many, 200), (RecentUsers(all), vec![]), "they are few of those");
     }
 
     #[test]

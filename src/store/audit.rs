@@ -11,7 +11,7 @@ use super::db::{ByDialect, Row, Shown};
 use super::{Lease, Result, Store, decode, log, usage};
 use crate::event_log::{Segment, SegmentPartition};
 use crate::model::{Day, Gauges, PeriodType, UsageRow};
-use crate::rollup::{MonthFacts, Services, UserHistory, VoidMark};
+use crate::rollup::{MonthFacts, RecentUsers, Services, UserHistory, VoidMark};
 
 /// What is stored of a service. Where something can't be understood, there is told why.
 #[derive(Debug, Default)]
@@ -129,11 +129,19 @@ impl Store {
     pub async fn stored_states(&self, services: &Services, months: &[Day]) -> Result<BTreeMap<Uuid, StoredState>> {
         let mut states: BTreeMap<Uuid, StoredState> = BTreeMap::new();
         let (first, last) = (*services.start(), *services.end());
-        let progress = "SELECT service_guid, first_day, rows_from, rows_through, dirty_from, held FROM service_progress
+        let progress =
+            "SELECT service_guid, first_day, rows_from, rows_through, dirty_from, held, recent_users FROM service_progress
              WHERE service_guid BETWEEN $1 AND $2";
+        let mut recent: Vec<(Uuid, RecentUsers)> = Vec::new();
         let mut found = self.db.exports.sql(progress).bind(first).bind(last).stream();
         while let Some(row) = found.try_next().await? {
-            states.entry(row.get("service_guid")?).or_default().progress = Some(understood(progress_of(&row)));
+            let service = row.get("service_guid")?;
+            let users = row.get("recent_users").and_then(decode);
+            let progress = progress_of(&row).and_then(|progress| {
+                recent.push((service, users?));
+                Ok(progress)
+            });
+            states.entry(service).or_default().progress = Some(understood(progress));
         }
         for month in months {
             let facts = "SELECT service_guid, facts FROM service_months
@@ -149,6 +157,15 @@ impl Store {
         while let Some(row) = found.try_next().await? {
             let history = understood(row.get("history").and_then(decode));
             states.entry(row.get("service_guid")?).or_default().users.insert(row.get("user_guid")?, history);
+        }
+        for (service, recent) in recent {
+            let users = &mut states.entry(service).or_default().users;
+            for (user, history) in recent.into_histories() {
+                match history.is_empty() {
+                    true => _ = users.remove(&user),
+                    false => _ = users.insert(user, Ok(history)),
+                }
+            }
         }
         for period_type in [PeriodType::Daily, PeriodType::Monthly] {
             let rows = self.db.exports.sql(&ROWS).bind(period_type.name());

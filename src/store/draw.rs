@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::db::Lookup;
+use super::db::{Guids, Lookup, Spelled, Transaction};
 use super::{Result, Store, StoredService};
 use crate::model::{Day, Gauges, Reason};
 
@@ -52,6 +52,19 @@ impl Redraw {
             _ => self.from,
         });
     }
+}
+
+/// Notes that the rows of these services are drawn, and reach `today`.
+pub(super) async fn note(transaction: &mut Transaction, services: Vec<Uuid>, today: Day) -> Result<()> {
+    static DRAWN: Spelled = Spelled::new(
+        "UPDATE service_progress SET rows_from = CASE WHEN first_day <= $2 THEN first_day END,
+             rows_through = CASE WHEN first_day <= $2 THEN $2 END, dirty_from = NULL, dirty_reason = NULL
+         WHERE service_guid {in guids $1}",
+    );
+    if services.is_empty() {
+        return Ok(());
+    }
+    transaction.sql(&DRAWN).bind(Guids::from(services)).bind(today).execute().await.map(|_| ())
 }
 
 impl Store {

@@ -1,20 +1,23 @@
 //! Facts: users' histories, services' months and totals, how far their rows reach, and where the lines of each input ended.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use uuid::Uuid;
 
 use super::db::{Answer, Column, Found, Insert, Lookup, Transaction};
-use super::{Result, Store, decode, encode};
+use super::{Result, Store, decode, encode, encode_through};
 use crate::model::{Day, Reason};
-use crate::rollup::{MergedService, MergedUsers, MonthFacts, ServiceTotals, UserHistory, UserKey};
+use crate::rollup::{MergedService, MergedUsers, MonthFacts, RecentUsers, ServiceTotals, UserHistory, UserKey};
 
 /// Keys are looked up so many at a time, to bound what an answer takes in memory.
 const KEYS_AT_A_TIME: usize = 2_000;
 
+/// What a month's facts take, or less.
+const LIKELY_FACTS: usize = 2_048;
+
 /// What is stored of a service as a whole.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct StoredService {
     pub totals: ServiceTotals,
     /// The first and the last day that have a row.
@@ -23,10 +26,12 @@ pub struct StoredService {
     pub dirty_from: Option<Day>,
     /// Why, where that is more than a backfill.
     pub dirty_reason: Option<Reason>,
+    /// What stands before the histories in `users`.
+    pub recent_users: RecentUsers,
 }
 
 impl StoredService {
-    pub(super) const COLUMNS: [Column; 7] = [
+    pub(super) const COLUMNS: [Column; 8] = [
         Column::Guid("service_guid"),
         Column::Day("first_day"),
         Column::Day("rows_from"),
@@ -34,6 +39,7 @@ impl StoredService {
         Column::Day("dirty_from"),
         Column::Number("dirty_reason"),
         Column::Encoded("held"),
+        Column::Encoded("recent_users"),
     ];
 
     /// A service and what is stored of it, from these columns.
@@ -42,7 +48,8 @@ impl StoredService {
         let [first_day, rows_from, rows_through, dirty_from] = [row.day()?, row.day()?, row.day()?, row.day()?];
         let dirty_reason = row.number()?.and_then(Reason::from_strength);
         let totals = ServiceTotals { first_day, held: row.decoded()? };
-        Ok((service, Self { totals, rows: rows_from.zip(rows_through), dirty_from, dirty_reason }))
+        let (rows, recent_users) = (rows_from.zip(rows_through), row.decoded()?);
+        Ok((service, Self { totals, rows, dirty_from, dirty_reason, recent_users }))
     }
 
     /// All that an answer holds, in its order.
@@ -59,7 +66,10 @@ impl StoredService {
 #[derive(Debug)]
 pub struct ServiceFacts {
     service: Uuid,
+    has_changed: bool,
+    /// Those that are kept by themselves.
     users: Vec<(Uuid, Option<Vec<u8>>)>,
+    recent_users: Vec<u8>,
     months: Vec<(Day, Option<Vec<u8>>)>,
     first_day: Option<Day>,
     held: Vec<u8>,
@@ -69,19 +79,25 @@ pub struct ServiceFacts {
 }
 
 impl ServiceFacts {
+    /// `recent` is what the service had before.
+    ///
     /// # Errors
     /// When something can't be encoded.
-    pub fn encode(users: &MergedUsers, merged: &MergedService, reason: Reason) -> Result<Self> {
+    pub fn encode(recent: &RecentUsers, users: &MergedUsers, merged: &MergedService, reason: Reason) -> Result<Self> {
+        let (recent, apart) = recent.with(&users.histories, merged.totals.held.users.iter().sum());
+        let mut buffer = Vec::with_capacity(LIKELY_FACTS);
         let user = |(user, history): &(Uuid, UserHistory)| {
             Ok((*user, if history.is_empty() { None } else { Some(encode(history)?) }))
         };
         let month = |month: &Day| {
             let facts = merged.months.get(month).filter(|facts| !facts.is_empty());
-            Ok((*month, facts.map(encode).transpose()?))
+            Ok((*month, facts.map(|facts| encode_through(&mut buffer, facts)).transpose()?))
         };
         Ok(Self {
             service: merged.service,
-            users: users.histories.iter().map(user).collect::<Result<_>>()?,
+            has_changed: !(users.histories.is_empty() && merged.changed.is_empty()),
+            users: apart.iter().map(user).collect::<Result<_>>()?,
+            recent_users: encode(&recent)?,
             months: merged.changed.iter().map(month).collect::<Result<_>>()?,
             held: encode(&merged.totals.held)?,
             first_day: merged.totals.first_day,
@@ -91,10 +107,15 @@ impl ServiceFacts {
         })
     }
 
+    #[must_use]
+    pub(super) fn service(&self) -> Uuid {
+        self.service
+    }
+
     /// Whether there is anything to store.
     #[must_use]
     pub fn has_changed(&self) -> bool {
-        !(self.users.is_empty() && self.months.is_empty())
+        self.has_changed
     }
 }
 
@@ -137,7 +158,7 @@ impl Store {
         Ok(stored)
     }
 
-    /// The histories of those of these users that have one.
+    /// The histories of those of these users that have one by itself.
     ///
     /// # Errors
     /// When the database fails.
@@ -195,11 +216,16 @@ impl Store {
     }
 }
 
-/// Replaces services' facts.
-pub(super) async fn replace(transaction: &mut Transaction, services: &[ServiceFacts]) -> Result<()> {
+/// Replaces services' facts. Of some of these services the rows are drawn in the same commit, which reach `today` then.
+pub(super) async fn replace(
+    transaction: &mut Transaction,
+    services: &[ServiceFacts],
+    drawn: &HashSet<Uuid>,
+    today: Day,
+) -> Result<()> {
     replace_users(transaction, services).await?;
     replace_months(transaction, services).await?;
-    replace_totals(transaction, services).await?;
+    replace_totals(transaction, services, drawn, today).await?;
     move_ledger(transaction, services).await
 }
 
@@ -242,21 +268,42 @@ async fn replace_months(transaction: &mut Transaction, services: &[ServiceFacts]
         .await
 }
 
-async fn replace_totals(transaction: &mut Transaction, services: &[ServiceFacts]) -> Result<()> {
+async fn replace_totals(
+    transaction: &mut Transaction,
+    services: &[ServiceFacts],
+    drawn: &HashSet<Uuid>,
+    today: Day,
+) -> Result<()> {
+    static DRAWN: Insert = Insert::new(
+        "service_progress",
+        &["service_guid", "first_day", "held", "recent_users", "rows_from", "rows_through"],
+        "ON CONFLICT (service_guid) DO UPDATE SET first_day = excluded.first_day, held = excluded.held,
+            recent_users = excluded.recent_users, rows_from = excluded.rows_from, rows_through = excluded.rows_through,
+            dirty_from = NULL, dirty_reason = NULL",
+    );
     // The earlier of two days that rows must be drawn from, where there is one, and the stronger of two reasons.
     static PROGRESS: Insert = Insert::new(
         "service_progress AS stored",
-        &["service_guid", "first_day", "held", "dirty_from", "dirty_reason"],
+        &["service_guid", "first_day", "held", "recent_users", "dirty_from", "dirty_reason"],
         "ON CONFLICT (service_guid) DO UPDATE SET first_day = excluded.first_day, held = excluded.held,
+            recent_users = excluded.recent_users,
             dirty_from = CASE WHEN stored.dirty_from < excluded.dirty_from THEN stored.dirty_from
                 ELSE coalesce(excluded.dirty_from, stored.dirty_from) END,
             dirty_reason = CASE WHEN stored.dirty_reason > excluded.dirty_reason THEN stored.dirty_reason
                 ELSE coalesce(excluded.dirty_reason, stored.dirty_reason) END",
     );
+    let (drawn, others): (Vec<_>, Vec<_>) = services.iter().partition(|of| drawn.contains(&of.service));
+    DRAWN
+        .all(transaction, &drawn, |values, of| {
+            let rows_from = of.first_day.filter(|first_day| *first_day <= today);
+            values.push(of.service).push(of.first_day).push(of.held.as_slice()).push(of.recent_users.as_slice());
+            values.push(rows_from).push(rows_from.map(|_| today));
+        })
+        .await?;
     PROGRESS
-        .all(transaction, services, |values, of| {
-            values.push(of.service).push(of.first_day).push(of.held.as_slice()).push(of.dirty_from);
-            values.push(of.dirty_from.map(|_| of.reason.strength()));
+        .all(transaction, &others, |values, of| {
+            values.push(of.service).push(of.first_day).push(of.held.as_slice()).push(of.recent_users.as_slice());
+            values.push(of.dirty_from).push(of.dirty_from.map(|_| of.reason.strength()));
         })
         .await
 }

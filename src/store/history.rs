@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::db::{Guids, Insert, Shown, Spelled, Transaction, Values};
 use super::rows::{RowCommit, RowToWrite, numbers_of};
-use super::{Result, ServiceRows, Store, StoreError};
+use super::{Result, ServiceRows, Store, StoreError, closings};
 use crate::model::{Day, Instant, Numbers, PeriodType};
 
 /// Rows that were removed after they had been closed, by service and period.
@@ -53,7 +53,7 @@ fn copy_of_stored(replaced: [&str; 4]) -> String {
 }
 
 /// Keeps those of the stored rows that are closed and whose numbers these rows change. One statement for as many rows as one
-/// that writes them; rows that are new, or whose period has not ended, have no part in it.
+/// that writes them; rows that are new, or of a period of which none is closed, have no part in it.
 pub(super) async fn save_replaced(
     transaction: &mut Transaction,
     rows: &[RowToWrite<'_>],
@@ -72,7 +72,9 @@ pub(super) async fn save_replaced(
         let columns = [["service_guid"].as_slice(), &Numbers::COLUMNS].concat();
         Insert::of_rows(&["period_type", "period", "until", "replaced_at", "reason", "run"], columns, statement)
     });
-    let may_be_closed = |row: &&RowToWrite| !row.fate.is_new && row.fate.end <= commit.at;
+    let unclosed = closings::unclosed(transaction, commit.at).await?;
+    let may_be_closed =
+        |row: &&RowToWrite| !row.fate.is_new && !unclosed.contains(&(row.draft.period_type, row.draft.period));
     let mut rows: Vec<&RowToWrite> = rows.iter().filter(may_be_closed).collect();
     let shared = |row: &&RowToWrite| (row.draft.period_type, row.draft.period, row.reason);
     rows.sort_by_key(shared);

@@ -4,6 +4,7 @@
 //! Whoever writes holds the [`Lease`], and every commit checks it. Readers are never blocked.
 
 mod audit;
+mod closings;
 mod copy;
 mod db;
 mod dead_letters;
@@ -178,6 +179,13 @@ fn count(value: u64) -> Result<i64> {
 
 fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
     postcard::to_stdvec(value).map_err(StoreError::inconsistent)
+}
+
+/// The same, by way of a buffer that serves many times and need not grow each time.
+fn encode_through<T: serde::Serialize>(buffer: &mut Vec<u8>, value: &T) -> Result<Vec<u8>> {
+    buffer.clear();
+    *buffer = postcard::to_extend(value, std::mem::take(buffer)).map_err(StoreError::inconsistent)?;
+    Ok(buffer.as_slice().to_vec())
 }
 
 fn decode<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {

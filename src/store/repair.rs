@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::db::{AnyText, Transaction};
 use super::{Lease, Result, Store, decode, dirty, encode, facts, log};
 use crate::model::{Day, Gauges};
-use crate::rollup::{MonthFacts, VoidMark};
+use crate::rollup::{MonthFacts, RecentUsers, VoidMark};
 
 /// An input's part of the ledger, as the event log has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +63,10 @@ impl Store {
         {
             transaction.sql(forget).bind(service).execute().await?;
         }
-        let held = encode(&Gauges::default())?;
-        let nothing = "UPDATE service_progress SET first_day = NULL, held = $2 WHERE service_guid = $1";
-        transaction.sql(nothing).bind(service).bind(held.as_slice()).execute().await?;
+        let (held, recent_users) = (encode(&Gauges::default())?, encode(&RecentUsers::default())?);
+        let nothing =
+            "UPDATE service_progress SET first_day = NULL, held = $2, recent_users = $3 WHERE service_guid = $1";
+        transaction.sql(nothing).bind(service).bind(held.as_slice()).bind(recent_users.as_slice()).execute().await?;
         mark_to_draw(&mut transaction, fix).await?;
         let days = transaction.sql("SELECT DISTINCT day FROM segment_partitions").all().await?;
         let marks = days.iter().map(|day| Ok((day.get("day")?, Some(service)))).collect::<Result<Vec<_>>>()?;

@@ -1,10 +1,10 @@
 //! The commits of a rollup: facts and the rows that are drawn from them, and that a day is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use uuid::Uuid;
 
-use super::{Lease, Result, RowsWritten, ServiceFacts, ServiceRows, Store, directory, facts, history, rows};
+use super::{Lease, Result, RowsWritten, ServiceFacts, ServiceRows, Store, directory, draw, facts, history, rows};
 use crate::clock::Clock;
 use crate::model::Day;
 use crate::rollup::PatchEvent;
@@ -33,10 +33,13 @@ impl Store {
         clock: Clock,
     ) -> Result<RowsWritten> {
         let mut transaction = self.begin_leased(lease).await?;
-        facts::replace(&mut transaction, &commit.facts).await?;
+        let drawn: HashSet<Uuid> = commit.rows.iter().map(|rows| rows.service).collect();
+        facts::replace(&mut transaction, &commit.facts, &drawn, today).await?;
         directory::replace_patches(&mut transaction, &commit.patches).await?;
         let row_commit = rows::RowCommit { number: transaction.number(), run: transaction.job(), at: clock.now() };
-        let written = rows::write(&mut transaction, &commit.rows, today, row_commit).await?;
+        let written = rows::write(&mut transaction, &commit.rows, row_commit).await?;
+        let noted: HashSet<Uuid> = commit.facts.iter().map(ServiceFacts::service).collect();
+        draw::note(&mut transaction, drawn.difference(&noted).copied().collect(), today).await?;
         if written > 0 {
             // Asked for again: writing takes a while, in which readers saw what was there before.
             history::note_commit(&mut transaction, row_commit.number, clock.now()).await?;

@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 
 use uuid::Uuid;
 
-use super::db::{Guids, Insert, Shown, Spelled, Transaction, Values};
+use super::db::{Insert, Shown, Transaction, Values};
 use super::history::{Tombstone, Tombstones};
-use super::{Lease, Result, Store, history, locks};
+use super::{Lease, Result, Store, closings, history, locks};
 use crate::model::{Day, Instant, Numbers, PeriodType, Reason, RowState};
 use crate::rollup::DraftRow;
 
@@ -68,32 +68,23 @@ impl Store {
             advance.bind(today.to_string()).bind(today.month().to_string()).execute().await?;
         }
         transaction.sql("DELETE FROM state_changes WHERE due_at <= $1").bind(now).execute().await?;
+        closings::pass(&mut transaction, now).await?;
         transaction.commit().await
     }
 }
 
-/// Holds drawn rows, which reach `today`, against those that are stored, writes what differs, and that these services are
-/// done. What differs in locked months is kept as pending.
+/// Holds drawn rows against those that are stored, and writes what differs. What differs in locked months is kept as pending.
 pub(super) async fn write(
     transaction: &mut Transaction,
     services: &[ServiceRows],
-    today: Day,
     commit: RowCommit,
 ) -> Result<RowsWritten> {
-    static DRAWN: Spelled = Spelled::new(
-        "UPDATE service_progress SET rows_from = CASE WHEN first_day <= $2 THEN first_day END,
-             rows_through = CASE WHEN first_day <= $2 THEN $2 END, dirty_from = NULL, dirty_reason = NULL
-         WHERE service_guid {in guids $1}",
-    );
     if services.is_empty() {
         return Ok(0);
     }
     let locked = locks::locked_months(transaction).await?;
     locks::hold_back(transaction, services, &locked).await?;
-    let written = replace(transaction, services, &locked, commit).await?;
-    let guids: Vec<Uuid> = services.iter().map(|service| service.service).collect();
-    transaction.sql(&DRAWN).bind(Guids::from(guids)).bind(today).execute().await?;
-    Ok(written)
+    replace(transaction, services, &locked, commit).await
 }
 
 /// Writes what differs outside of these months, and what it was before where that was closed.
@@ -119,6 +110,7 @@ pub(super) async fn replace(
     history::note_new(transaction, services, &rows, &tombstones, commit).await?;
     written += upsert_rows(transaction, &rows, commit).await?;
     note_changes(transaction, services).await?;
+    closings::note(transaction, &rows).await?;
     Ok(written)
 }
 

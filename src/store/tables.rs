@@ -102,6 +102,7 @@ fn facts() -> Vec<Table> {
         ("service_guid", Guid),
         ("first_day", Day),
         ("held", Bytes),
+        ("recent_users", Bytes),
         ("rows_from", Day),
         ("rows_through", Day),
         ("dirty_from", Day),
@@ -134,6 +135,7 @@ fn shown() -> Vec<Table> {
         ("document", Text),
     ];
     let changes = [("due_at", Instant), ("period_type", Text), ("period", Text)];
+    let closings = [("period_type", Text), ("period", Text), ("closes_at", Instant)];
     let keys = [
         ("id", Text),
         ("name", Text),
@@ -149,6 +151,7 @@ fn shown() -> Vec<Table> {
         Table::new("service_entries", "service_guid", &entries),
         Table::new("service_usage", "period_type, period, service_guid", &usage_row()),
         Table::new("state_changes", "due_at, period_type, period", &changes),
+        Table::new("first_closings", "period_type, period", &closings),
         Table::new("api_keys", "id", &keys),
     ]
 }

@@ -131,6 +131,7 @@ async fn changed_facts_are_named_and_repaired(on: On) {
         ("service_months", "facts", "service "),
         ("users", "history", ", user "),
         ("service_progress", "held", "service "),
+        ("service_progress", "recent_users", "service "),
     ];
     for (table, column, names) in blobs {
         let hex = if on == On::Sqlite { format!("lower(hex({column}))") } else { format!("encode({column}, 'hex')") };

@@ -11,6 +11,7 @@ use super::support::{Binary, Engine};
 
 on_each_store!(
     what_changes_a_closed_row_is_told_and_the_row_of_before_can_be_exported,
+    a_row_that_was_closed_is_restated_also_when_the_clock_goes_back,
     rows_that_appear_vanish_and_come_back_are_told_and_revisions_go_on,
     a_month_is_locked_when_it_is_closed_and_what_arrives_for_it_waits,
     a_plan_tells_what_a_backfill_would_change_and_is_applied_if_it_is_still_that,
@@ -140,6 +141,19 @@ fn what_changes_a_closed_row_is_told_and_the_row_of_before_can_be_exported(on: O
     books.fails(2, now, &["export", "--period-type", "daily", "--as-of", "yesterday"]);
     let jobs = books.0.sql("SELECT DISTINCT job || ' ' || outcome FROM job_runs");
     assert_eq!(jobs, ["ingest done"]);
+}
+
+/// Also where the setting by which it was closed is another one now, and the period is only just over by the clock, or not yet.
+fn a_row_that_was_closed_is_restated_also_when_the_clock_goes_back(on: On) {
+    for back in ["2026-03-03T01:00:00Z", "2026-03-02T23:00:00Z"] {
+        let books = Books(Binary::new(on));
+        let day = "2026-03-02T01:00:00Z";
+        books.ingest("2026-03-02T12:00:00Z", &[used("a", day, 1)]);
+        books.ok("2026-03-05T12:00:00Z", &["rollup"]);
+        books.ingest(back, &[used("b", day, 2)]);
+        let told = books.restatements("2026-03-05T12:00:00Z", &[]);
+        assert!(told[0].contains("Daily 2026-03-02 changed 1->2"), "{told:?}");
+    }
 }
 
 fn rows_that_appear_vanish_and_come_back_are_told_and_revisions_go_on(on: On) {

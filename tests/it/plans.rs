@@ -44,6 +44,8 @@ const FILL: &str = "
     INSERT INTO service_usage SELECT guid, 'Daily', to_char(date '2025-01-01' + d, 'YYYY-MM-DD'),
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, decode(repeat('00', 16), 'hex'), false, 1, 'closed', now(), now()
         FROM guids, generate_series(1, 40) d;
+    INSERT INTO first_closings SELECT 'Daily', to_char(date '2010-01-01' + d, 'YYYY-MM-DD'), timestamptz '1970-01-01T00:00:00Z'
+        FROM generate_series(1, 5000) d;
     INSERT INTO usage_history SELECT u.*, 1, now(), 'late', 1 FROM service_usage u WHERE state = 'closed';
     INSERT INTO usage_tombstones SELECT guid, 'Daily', '2024-01-01', 1, now(), 1 FROM guids;
     INSERT INTO usage_pending SELECT '2024-02-01', service_guid, period_type, period, false,

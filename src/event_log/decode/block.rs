@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::page::{ColumnPages, Dictionary};
+use super::page::{ColumnPages, DataPage, Dictionary};
 use super::{Corrupt, GroupPages, PageError, leaf};
 use crate::event_log::{EventLogError, OpenSegment};
 use crate::model::{EventType, Feature, GroupType};
@@ -14,6 +14,24 @@ pub enum Id {
     Guid([u8; 16]),
     /// Where the text stands in [`Block::texts`].
     Text { start: u32, length: u32 },
+}
+
+/// An event's `id` itself.
+#[derive(Clone, Copy)]
+pub enum IdRead<'a> {
+    Guid(&'a [u8; 16]),
+    Text(&'a str),
+}
+
+impl Id {
+    /// `texts` are those in which it stands.
+    #[must_use]
+    pub fn read<'a>(&'a self, texts: &'a str) -> IdRead<'a> {
+        match self {
+            Self::Guid(guid) => IdRead::Guid(guid),
+            Self::Text { start, length } => IdRead::Text(&texts[*start as usize..][..*length as usize]),
+        }
+    }
 }
 
 /// Rows of one page, column by column. Rows that were not asked for may stand before and behind those that were.
@@ -197,7 +215,8 @@ impl Block {
         })?;
         self.is_copy.clear();
         copy.next()?.required(rows)?.flags(|is_copy| self.is_copy.push(is_copy))?;
-        self.read_identities(source, &group.sources, (id_guid, id), rows)?;
+        self.read_sources(source, &group.sources, rows)?;
+        self.read_ids(&id_guid.next()?, &id.next()?, rows)?;
         self.read_users(user, group.users.as_ref(), rows)?;
         read_names(group_type, &group.user_groups, rows, &mut self.groups)?;
         read_names(feature, &group.features, rows, &mut self.features)?;
@@ -205,31 +224,29 @@ impl Block {
         self.read_patches(patch, rows)
     }
 
-    pub(super) fn read_identities(
+    pub(super) fn read_sources(
         &mut self,
-        source: &mut ColumnPages,
+        sources: &mut ColumnPages,
         names: &[u32],
-        (guids, texts): (&mut ColumnPages, &mut ColumnPages),
         rows: usize,
     ) -> Result<(), PageError> {
         self.sources.clear();
-        source.next()?.required(rows)?.indices(names.len(), |index, times| {
+        sources.next()?.required(rows)?.indices(names.len(), |index, times| {
             self.sources.resize(self.sources.len() + times, names[index]);
         })?;
-        self.read_ids(guids, texts, rows)
+        Ok(())
     }
 
-    fn read_ids(&mut self, guids: &mut ColumnPages, texts: &mut ColumnPages, rows: usize) -> Result<(), PageError> {
+    /// Each row has an id in one of two columns.
+    pub(super) fn read_ids(&mut self, guids: &DataPage, texts: &DataPage, rows: usize) -> Result<(), PageError> {
         fill(&mut self.ids, rows, Id::Text { start: 0, length: 0 });
         self.texts.clear();
         let scratch = &mut self.scratch.rows;
-        let page = guids.next()?;
-        let guids = present_rows(scratch, |present| page.optional(rows, present))?.guids()?;
+        let guids = present_rows(scratch, |present| guids.optional(rows, present))?.guids()?;
         for (row, guid) in scratch.iter().zip(guids) {
             self.ids[*row] = Id::Guid(*guid);
         }
-        let page = texts.next()?;
-        let texts = present_rows(scratch, |present| page.optional(rows, present))?;
+        let texts = present_rows(scratch, |present| texts.optional(rows, present))?;
         let mut of_texts = scratch.iter();
         texts.texts(|text| {
             let (start, length) = (self.texts.len(), text.len());

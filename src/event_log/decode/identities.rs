@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use super::block::{Block, Id, named, places};
+use super::block::{Block, IdRead, named, places};
 use super::page::ColumnPages;
 use super::{PageError, leaf};
 use crate::event_log::{EventLogError, OpenSegment};
 
 impl OpenSegment {
-    /// Calls `take` with each of these rows, in order: the place of its source in `sources`, to which new ones are added, its
-    /// id, and the texts in which ids stand that are no GUIDs.
+    /// Calls `take` with each of these rows, in order: `sources`, to which new ones are added, the place of its source there,
+    /// and its id.
     ///
     /// # Errors
     /// When the segment can't be decoded.
@@ -17,7 +17,7 @@ impl OpenSegment {
         &self,
         rows: Range<usize>,
         sources: &mut Vec<String>,
-        mut take: impl FnMut(&[String], u32, &Id, &str),
+        mut take: impl FnMut(&[String], u32, IdRead),
     ) -> Result<(), EventLogError> {
         self.checked(|| {
             let mut block = Block::default();
@@ -27,10 +27,20 @@ impl OpenSegment {
                 let (mut guids, _) = ColumnPages::open(self, &group, leaf("id_guid"))?;
                 let (mut texts, _) = ColumnPages::open(self, &group, leaf("id"))?;
                 for page in group.pages {
-                    block.read_identities(&mut of_sources, &names, (&mut guids, &mut texts), page.len())?;
-                    for row in page.start.max(rows.start)..page.end.min(rows.end) {
-                        let at = row - page.start;
-                        take(sources, block.sources[at], &block.ids[at], &block.texts);
+                    let wanted = rows.start.max(page.start) - page.start..rows.end.min(page.end) - page.start;
+                    block.read_sources(&mut of_sources, &names, page.len())?;
+                    let guids = guids.next()?;
+                    // Nearly all ids are GUIDs, so this is most of what there is to do.
+                    if let Some(guids) = guids.all_guids(page.len())? {
+                        texts.skip()?;
+                        for (source, guid) in block.sources[wanted.clone()].iter().zip(&guids[wanted]) {
+                            take(sources, *source, IdRead::Guid(guid));
+                        }
+                        continue;
+                    }
+                    block.read_ids(&guids, &texts.next()?, page.len())?;
+                    for row in wanted {
+                        take(sources, block.sources[row], block.ids[row].read(&block.texts));
                     }
                 }
             }

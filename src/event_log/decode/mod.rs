@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 
 use parquet::errors::ParquetError;
 
-pub use block::{Block, BlockReader, Id};
+pub use block::{Block, BlockReader, Id, IdRead};
 use page::ColumnPages;
 
 use super::schema::parquet_schema;

@@ -103,6 +103,12 @@ impl DataPage {
         Ok(Values { input, encoding: self.encoding, count: values })
     }
 
+    /// The GUIDs of a column that a row may lack; none where any row lacks one.
+    pub fn all_guids(&self, rows: usize) -> Result<Option<&[[u8; 16]]>, Corrupt> {
+        let values = self.optional(rows, |_| ())?;
+        if values.count == rows { values.guids().map(Some) } else { Ok(None) }
+    }
+
     /// The items of a column of lists. `entry` is called with the row of each item, and with that of each list which has none:
     /// the flag tells whether it is an item.
     pub fn lists(
