@@ -1,6 +1,7 @@
 //! The command line: one file a command (`spec/cli.md`).
 
 mod backfill;
+mod compact;
 mod completions;
 mod config;
 mod dead_letters;
@@ -79,6 +80,7 @@ enum Command {
     Ingest(ingest::Args),
     Rollup(rollup::Args),
     Backfill(backfill::Args),
+    Compact(compact::Args),
     Verify(verify::Args),
     Explain(explain::Args),
     Export(export::Args),
@@ -137,6 +139,7 @@ impl Cli {
                 Command::Ingest(args) => args.run(&options).await,
                 Command::Rollup(args) => args.run(&options).await,
                 Command::Backfill(args) => args.run(&options).await,
+                Command::Compact(args) => Box::pin(args.run(&options)).await,
                 Command::Verify(args) => Box::pin(args.run(&options)).await,
                 Command::Explain(args) => Box::pin(args.run(&options)).await,
                 Command::Export(args) => args.run(&options).await,

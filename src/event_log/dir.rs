@@ -1,8 +1,8 @@
 //! Where segments lie on disk, and the steps that make a file durable.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
@@ -101,7 +101,7 @@ impl EventLogDir {
                     hasher.update(&buffer[..read]);
                     bytes += read as u64;
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(EventLogError::io("read", &path)(error)),
             }
         }
@@ -113,19 +113,57 @@ impl EventLogDir {
     /// # Errors
     /// When a step fails; what is left behind is an unfinished file or an orphan, never half a segment.
     pub fn write(&self, relative: &str, content: &[u8]) -> Result<(), EventLogError> {
+        self.stage(relative, content)?;
+        self.publish(relative)
+    }
+
+    /// Makes a segment's file durable under its temporary name.
+    ///
+    /// # Errors
+    /// When a step fails; what is left behind is an unfinished file.
+    pub fn stage(&self, relative: &str, content: &[u8]) -> Result<(), EventLogError> {
+        let unfinished = self.unfinished_of(relative);
+        let mut file = File::create(&unfinished).map_err(EventLogError::io("create", &unfinished))?;
+        file.write_all(content).map_err(EventLogError::io("write", &unfinished))?;
+        file.sync_all().map_err(EventLogError::io("fsync", &unfinished))
+    }
+
+    /// Gives a file that is durable under its temporary name its final one.
+    ///
+    /// # Errors
+    /// When a step fails, or the next writer has removed the file.
+    pub fn publish(&self, relative: &str) -> Result<(), EventLogError> {
         let path = self.path_of(relative);
         let folder = path.parent().unwrap_or(&self.segments);
         if !folder.exists() {
             fs::create_dir_all(folder).map_err(EventLogError::io("create the directory", folder))?;
             sync_dir(&self.segments)?;
         }
-        let name = path.file_name().unwrap_or_default();
-        let unfinished = self.unfinished.join(name);
-        let mut file = File::create(&unfinished).map_err(EventLogError::io("create", &unfinished))?;
-        file.write_all(content).map_err(EventLogError::io("write", &unfinished))?;
-        file.sync_all().map_err(EventLogError::io("fsync", &unfinished))?;
-        fs::rename(&unfinished, &path).map_err(EventLogError::io("rename into place", &path))?;
+        fs::rename(self.unfinished_of(relative), &path).map_err(EventLogError::io("rename into place", &path))?;
         sync_dir(folder)
+    }
+
+    /// Removes the files of segments that the log does without, as far as they are there, for good: also under their temporary
+    /// names, lest somebody publish them yet.
+    ///
+    /// # Errors
+    /// When one can't be removed.
+    pub fn remove(&self, paths: &[String]) -> Result<(), EventLogError> {
+        let mut folders = BTreeSet::new();
+        let places = |relative: &String| [self.unfinished_of(relative), self.path_of(relative)];
+        for path in paths.iter().flat_map(places) {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(EventLogError::io("remove", path)(error));
+                }
+                _ => folders.extend(path.parent().map(Path::to_owned)),
+            }
+        }
+        folders.iter().filter(|folder| folder.exists()).try_for_each(|folder| sync_dir(folder))
+    }
+
+    fn unfinished_of(&self, relative: &str) -> PathBuf {
+        self.unfinished.join(Path::new(relative).file_name().unwrap_or_default())
     }
 
     /// Removes what an earlier run left unfinished, and moves aside segments that the catalog doesn't know: they are kept,

@@ -100,7 +100,7 @@ impl OpenSegment {
     pub fn read_rows<E: From<EventLogError>>(
         &self,
         rows: &[usize],
-        mut take: impl FnMut(&RecordBatch) -> Result<(), E>,
+        take: impl FnMut(&RecordBatch) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut next = 0;
         let mut selectors = Vec::with_capacity(rows.len() * 2);
@@ -109,18 +109,38 @@ impl OpenSegment {
             selectors.push(RowSelector::select(1));
             next = row + 1;
         }
-        let damaged = |detail: String| EventLogError::Damaged { path: self.path.clone(), detail };
+        self.read_selected(RowSelection::from(selectors), take)
+    }
+
+    /// Calls `take` with all rows, of all columns, in order.
+    ///
+    /// # Errors
+    /// When the segment can't be decoded, or what `take` returns.
+    pub fn read_all<E: From<EventLogError>>(&self, take: impl FnMut(&RecordBatch) -> Result<(), E>) -> Result<(), E> {
+        self.read_selected(RowSelection::from(vec![RowSelector::select(self.rows())]), take)
+    }
+
+    fn read_selected<E: From<EventLogError>>(
+        &self,
+        rows: RowSelection,
+        mut take: impl FnMut(&RecordBatch) -> Result<(), E>,
+    ) -> Result<(), E> {
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata((*self.file).clone(), self.metadata.clone());
         let reader = builder
             .with_projection(ProjectionMask::all())
             .with_batch_size(ROWS_PER_BATCH)
-            .with_row_selection(RowSelection::from(selectors))
+            .with_row_selection(rows)
             .build()
-            .map_err(|error| damaged(error.to_string()))?;
+            .map_err(|error| self.damaged(error.to_string()))?;
         for batch in reader {
-            take(&batch.map_err(|error| damaged(error.to_string()))?)?;
+            take(&batch.map_err(|error| self.damaged(error.to_string()))?)?;
         }
         Ok(())
+    }
+
+    /// That its file is not what it should be.
+    pub(super) fn damaged(&self, detail: impl Into<String>) -> EventLogError {
+        EventLogError::Damaged { path: self.path.clone(), detail: detail.into() }
     }
 
     /// The pages that hold any of these rows, by row group. All columns are cut into pages at the same rows.
@@ -175,7 +195,7 @@ impl OpenSegment {
 
     /// Names the file in an error.
     pub(super) fn checked<T>(&self, read: impl FnOnce() -> Result<T, PageError>) -> Result<T, EventLogError> {
-        read().map_err(|error| EventLogError::Damaged { path: self.path.clone(), detail: error.to_string() })
+        read().map_err(|error| self.damaged(error.to_string()))
     }
 }
 

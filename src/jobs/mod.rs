@@ -2,6 +2,7 @@
 
 mod backfill;
 mod belonging;
+mod compact;
 mod copy;
 mod draw;
 mod explain;
@@ -26,6 +27,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use thiserror::Error;
 
 pub use backfill::{PlanChanged, backfill, backfill_as_planned, plan_backfill};
+pub use compact::{CompactReport, compact, has_small_segments};
 pub use copy::copy_store;
 pub use explain::{Asked, explain};
 pub use import::{ImportError, import_services};
@@ -136,20 +138,42 @@ impl Installation {
         self.config.reporting.timezone.day_of(self.now())
     }
 
-    /// Takes the lease. The first time, and after a failure, what was left behind unfinished is set aside.
+    /// Takes the lease. Files that the log does without are removed; and the first time, and after a failure, what was left
+    /// behind unfinished is set aside.
     ///
     /// # Errors
     /// When somebody else holds it for longer than the run waits, or the directory went with a copy of this store.
     pub async fn lease(&self, run: &Run) -> anyhow::Result<Lease> {
         let lease = self.take_lease(run).await?;
         self.claim()?;
-        if !self.is_clean.load(Ordering::Relaxed) {
-            for orphan in self.log.clean_up(&self.store.live_paths().await?)? {
-                tracing::warn!(path = %orphan.display(), "moved aside a segment that the catalog does not know");
-            }
+        if self.is_clean.load(Ordering::Relaxed) {
+            self.remove_discarded(&lease).await?;
+        } else {
+            self.clean_up(&lease).await?;
             self.is_clean.store(true, Ordering::Relaxed);
         }
         Ok(lease)
+    }
+
+    /// Removes the files that the log does without, sets aside those that the catalog does not know, and tells how many that
+    /// were.
+    async fn clean_up(&self, lease: &Lease) -> anyhow::Result<usize> {
+        self.remove_discarded(lease).await?;
+        let orphans = self.log.clean_up(&self.store.live_paths().await?)?;
+        for orphan in &orphans {
+            tracing::warn!(path = %orphan.display(), "moved aside a segment that the catalog does not know");
+        }
+        Ok(orphans.len())
+    }
+
+    /// Removes the files of segments that were replaced, or were to replace others and did not come to it.
+    async fn remove_discarded(&self, lease: &Lease) -> anyhow::Result<()> {
+        let files = self.store.discarded_files().await?;
+        if files.is_empty() {
+            return Ok(());
+        }
+        self.log.remove(&files.iter().map(|file| file.path.clone()).collect::<Vec<String>>())?;
+        Ok(self.store.forget_discarded(lease, &files).await?)
     }
 
     /// Takes the lease for a job, and notes that it has begun.

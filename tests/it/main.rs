@@ -13,6 +13,7 @@ mod audit_laws;
 mod away;
 mod books;
 mod commands;
+mod compaction;
 mod contents;
 mod copy;
 mod crash;

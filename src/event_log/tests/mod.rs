@@ -1,5 +1,7 @@
 //! What is written is what is read: by the parquet crate's reader, which knows nothing of how pages were filled.
 
+mod rewrite;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
