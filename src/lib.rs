@@ -2,6 +2,8 @@
 
 pub mod clock;
 pub mod config;
+mod durable;
+pub mod failpoint;
 pub mod model;
 pub mod telemetry;
 

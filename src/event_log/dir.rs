@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
 use super::EventLogError;
+use crate::durable;
 use crate::model::Day;
 
 /// So many bytes of a file are read and hashed at a time.
@@ -29,7 +30,7 @@ impl EventLogDir {
     pub fn open(data_dir: &Path) -> Result<Self, EventLogError> {
         let dir = Self::at(data_dir);
         for path in [&dir.segments, &dir.unfinished] {
-            fs::create_dir_all(path).map_err(EventLogError::io("create the directory", path))?;
+            durable::create_dir(path).map_err(EventLogError::io("create the directory", path))?;
         }
         Ok(dir)
     }
@@ -123,9 +124,7 @@ impl EventLogDir {
     /// When a step fails; what is left behind is an unfinished file.
     pub fn stage(&self, relative: &str, content: &[u8]) -> Result<(), EventLogError> {
         let unfinished = self.unfinished_of(relative);
-        let mut file = File::create(&unfinished).map_err(EventLogError::io("create", &unfinished))?;
-        file.write_all(content).map_err(EventLogError::io("write", &unfinished))?;
-        file.sync_all().map_err(EventLogError::io("fsync", &unfinished))
+        durable::write(&unfinished, content).map_err(EventLogError::io("write", &unfinished))
     }
 
     /// Gives a file that is durable under its temporary name its final one.
@@ -135,12 +134,8 @@ impl EventLogDir {
     pub fn publish(&self, relative: &str) -> Result<(), EventLogError> {
         let path = self.path_of(relative);
         let folder = path.parent().unwrap_or(&self.segments);
-        if !folder.exists() {
-            fs::create_dir_all(folder).map_err(EventLogError::io("create the directory", folder))?;
-            sync_dir(&self.segments)?;
-        }
-        fs::rename(self.unfinished_of(relative), &path).map_err(EventLogError::io("rename into place", &path))?;
-        sync_dir(folder)
+        durable::create_dir(folder).map_err(EventLogError::io("create the directory", folder))?;
+        durable::rename(&self.unfinished_of(relative), &path).map_err(EventLogError::io("rename into place", &path))
     }
 
     /// Removes the files of segments that the log does without, as far as they are there, for good: also under their temporary
@@ -179,8 +174,8 @@ impl EventLogDir {
         for relative in self.files()?.into_iter().filter(|relative| !live.contains(relative)) {
             let (path, aside) = (self.segments.join(&relative), self.orphans.join(&relative));
             let aside_folder = aside.parent().unwrap_or(&self.orphans);
-            fs::create_dir_all(aside_folder).map_err(EventLogError::io("create the directory", aside_folder))?;
-            fs::rename(&path, &aside).map_err(EventLogError::io("move aside", &path))?;
+            durable::create_dir(aside_folder).map_err(EventLogError::io("create the directory", aside_folder))?;
+            durable::rename(&path, &aside).map_err(EventLogError::io("move aside", &path))?;
             orphans.push(aside);
         }
         Ok(orphans)
@@ -194,7 +189,7 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, EventLogError> {
 }
 
 fn sync_dir(dir: &Path) -> Result<(), EventLogError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(EventLogError::io("fsync the directory", dir))
+    durable::sync_dir(dir).map_err(EventLogError::io("fsync the directory", dir))
 }
 
 #[cfg(test)]

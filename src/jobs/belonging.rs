@@ -1,8 +1,8 @@
 //! Which data directory belongs to which store: both know the installation's name. With another's store, all segments would
 //! be taken for orphans.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::slice;
 
@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use uuid::Uuid;
 
 use super::JobError;
+use crate::durable;
 use crate::event_log::EventLogDir;
 use crate::store::{Store, StoreUrl};
 
@@ -92,15 +93,9 @@ fn names_in(data_dir: &Path) -> anyhow::Result<Vec<String>> {
 
 /// Under a name of its own first, for two processes may open a new installation at once.
 fn write_names(data_dir: &Path, names: &[String]) -> anyhow::Result<()> {
-    let write = || {
-        let unfinished = data_dir.join(format!("{FILE}.{}", std::process::id()));
-        let mut file = File::create(&unfinished)?;
-        for name in names {
-            writeln!(file, "{name}")?;
-        }
-        file.sync_all()?;
-        fs::rename(&unfinished, data_dir.join(FILE))?;
-        File::open(data_dir)?.sync_all()
-    };
-    write().with_context(|| format!("cannot write {}", data_dir.join(FILE).display()))
+    let unfinished = data_dir.join(format!("{FILE}.{}", std::process::id()));
+    let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
+    let written = durable::write(&unfinished, lines.as_bytes());
+    let written = written.and_then(|()| durable::rename(&unfinished, &data_dir.join(FILE)));
+    written.with_context(|| format!("cannot write {}", data_dir.join(FILE).display()))
 }

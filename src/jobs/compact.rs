@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{Installation, Run};
 use crate::config::EventLog;
 use crate::event_log::{EventLogError, Segment, SegmentReader, SegmentWriter, WholeRows};
+use crate::failpoint::{Point, reach};
 use crate::model::Day;
 use crate::store::{Lease, SegmentSize};
 
@@ -125,6 +126,7 @@ impl Compacting<'_> {
         if staged.is_empty() {
             return Ok(());
         }
+        reach(Point::SegmentsStaged)?;
         store.announce_segments(self.lease, &staged).await?;
         let (of, new) = (log.clone(), staged.clone());
         let published = self.installation.on_threads(move || {

@@ -42,7 +42,9 @@ pub use verify::{Checked, Pending, Scope, Verified, verify};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::durable;
 use crate::event_log::EventLogDir;
+use crate::failpoint::{Point, reach};
 use crate::ingest::Progress;
 use crate::model::{Day, Instant};
 use crate::store::{JobOutcome, Lease, LeaseError, Store};
@@ -102,7 +104,7 @@ impl Installation {
     /// When its directory or database can't be opened, its rows are in another time zone, or it is not that
     /// directory's.
     pub async fn open(data_dir: &Path, config: Config, clock: Clock) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(data_dir)
+        durable::create_dir(data_dir)
             .with_context(|| format!("cannot create the data directory {}", data_dir.display()))?;
         let store = Store::open(&config.store.url).await?;
         let log = EventLogDir::open(data_dir)?;
@@ -173,6 +175,7 @@ impl Installation {
             return Ok(());
         }
         self.log.remove(&files.iter().map(|file| file.path.clone()).collect::<Vec<String>>())?;
+        reach(Point::FilesRemoved)?;
         Ok(self.store.forget_discarded(lease, &files).await?)
     }
 
@@ -180,6 +183,7 @@ impl Installation {
     async fn begin(&self, run: &Run, job: &'static str) -> anyhow::Result<Lease> {
         let lease = self.lease(run).await?;
         self.store.begin_job(&lease, job, self.now()).await?;
+        reach(Point::JobBegun)?;
         Ok(lease)
     }
 
@@ -190,7 +194,10 @@ impl Installation {
             Err(error) if error.is::<JobError>() => JobOutcome::Interrupted,
             Err(_) => JobOutcome::Failed,
         };
-        let noted = self.store.end_job(lease, outcome, self.now()).await;
+        let noted = match reach(Point::JobDone) {
+            Ok(()) => self.store.end_job(lease, outcome, self.now()).await.map_err(anyhow::Error::from),
+            Err(error) => Err(error.into()),
+        };
         let done = done?;
         noted?;
         Ok(done)

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::merge::{Arrivals, Merging};
 use super::{Installation, Run};
 use crate::event_log::{EventLogError, SegmentReader};
+use crate::failpoint::{Point, reach};
 use crate::model::Day;
 use crate::rollup::{FoldRules, Folder, PartitionFacts, PartitionTask};
 use crate::store::{DirtyPartition, Lease, RollupCommit, Store};
@@ -138,6 +139,7 @@ impl Rolling<'_> {
             let fold = move || of_range.fold(&these.0, &these.1, &range);
             let of_range = self.installation().on_threads(fold).await?;
             unreadable.extend(of_range.unreadable);
+            reach(Point::RangeFolded)?;
             let readable = of_range.facts.into_iter().filter(|(day, _)| !unreadable.contains_key(day)).collect();
             place.send(readable);
         }
@@ -158,6 +160,7 @@ impl Rolling<'_> {
                 let Ok(place) = merged.reserve().await else { return Ok(()) };
                 let _turn = self.turns.acquire().await?;
                 let Some(commit) = self.merging.merge_next(&mut changes, draws).await? else { break };
+                reach(Point::RangeMerged)?;
                 place.send(commit);
             }
         }

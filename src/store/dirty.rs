@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use super::db::{Guids, Insert, Spelled, Transaction};
-use super::{Lease, LogCommit, Result, Store, StoreError};
+use super::{Lease, LogCommit, Result, Store, StoreError, reach};
+use crate::failpoint::Point;
 use crate::model::Day;
 
 /// A day that must be recomputed.
@@ -71,7 +72,8 @@ impl Store {
         insert(&mut transaction, &marks, true).await?;
         let redraw = transaction.sql(&REDRAW).bind(from).bind(services.is_empty()).bind(Guids::from(services));
         redraw.execute().await?;
-        transaction.commit().await
+        transaction.commit_at(Point::BackfillReady).await?;
+        reach(Point::BackfillMarked)
     }
 
     /// The UTC days from `first` through `last` of which the log holds anything, in order.

@@ -12,6 +12,7 @@ use tokio::time::Instant as Timer;
 
 use super::db::{self, Pool, Transaction};
 use super::{Store, StoreError};
+use crate::failpoint::{Point, Step, record};
 use crate::model::Instant;
 
 const POLL: Duration = Duration::from_millis(50);
@@ -135,10 +136,19 @@ impl Leased {
         self.epoch
     }
 
+    /// Commits, where a test does not want it cut short just before.
+    pub async fn commit_at(self, point: Point) -> Result<(), StoreError> {
+        super::reach(point)?;
+        self.commit().await
+    }
+
     /// Commits. Where the database is lost meanwhile, it is looked up whether it did.
     pub async fn commit(self) -> Result<(), StoreError> {
         let Self { transaction, pool, epoch, commit } = self;
-        let Err(lost) = transaction.commit().await else { return Ok(()) };
+        let Err(lost) = transaction.commit().await else {
+            record(Step::Committed);
+            return Ok(());
+        };
         // A database that answers has not committed.
         if matches!(lost, sqlx::Error::Database(_)) && !db::is_out_of_reach(&lost) {
             return Err(lost.into());

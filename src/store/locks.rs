@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use super::db::{Insert, Row, Shown, Transaction, Values};
 use super::rows::{RowCommit, numbers_of, push_draft};
-use super::{Lease, Result, RowsWritten, ServiceRows, Store, StoreError, history, rows};
+use super::{Lease, Result, RowsWritten, ServiceRows, Store, StoreError, history, reach, rows};
 use crate::clock::Clock;
+use crate::failpoint::Point;
 use crate::model::{Day, IdentityHash, Instant, Numbers, PeriodType, Reason};
 use crate::rollup::DraftRow;
 
@@ -203,7 +204,8 @@ impl Store {
         let lock = transaction.sql("INSERT INTO period_locks (month, locked_commit, locked_at) VALUES ($1, $2, $3)");
         lock.bind(month.to_string()).bind(number).bind(clock.now()).execute().await?;
         history::note_commit(&mut transaction, number, clock.now()).await?;
-        transaction.commit().await?;
+        transaction.commit_at(Point::LockReady).await?;
+        reach(Point::Locked)?;
         Ok(true)
     }
 
@@ -243,9 +245,11 @@ impl Store {
         }
         let commit = RowCommit { number, run, at };
         let written = rows::replace(&mut transaction, pending, &BTreeSet::new(), commit).await?;
+        reach(Point::PendingApplied)?;
         transaction.sql("DELETE FROM usage_pending WHERE month = $1").bind(month.to_string()).execute().await?;
         history::note_commit(&mut transaction, number, clock.now()).await?;
-        transaction.commit().await?;
+        transaction.commit_at(Point::UnlockReady).await?;
+        reach(Point::Unlocked)?;
         Ok(Some(written))
     }
 }

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use uuid::Uuid;
 
 use super::db::{AnyText, Insert, Integers, Row, Spelled, Transaction};
-use super::{DeadLetter, Lease, Result, Store, StoreError, count, dead_letters, dirty};
+use super::{DeadLetter, Lease, Result, Store, StoreError, count, dead_letters, dirty, reach};
 use crate::event_log::{Segment, SegmentEnd, SegmentPartition};
+use crate::failpoint::{Point, Step, record};
 use crate::model::{Day, Instant};
 use crate::rollup::{PartitionTask, VoidMark};
 
@@ -128,7 +129,7 @@ impl Store {
         static END: Spelled = Spelled::new("UPDATE inputs SET run_ended = TRUE WHERE id {in integers $1}");
         let mut transaction = self.begin_leased(lease).await?;
         transaction.sql(&END).bind(Integers(inputs)).execute().await?;
-        transaction.commit().await
+        transaction.commit_at(Point::RunReady).await
     }
 
     /// Makes segments live, moves the inputs' checkpoints, keeps the dead letters and marks what became dirty: all or none.
@@ -136,16 +137,20 @@ impl Store {
     /// # Errors
     /// When the lease is lost or the database fails; then nothing of it is stored.
     pub async fn commit_log(&self, lease: &Lease, commit: &LogCommit, now: Instant) -> Result<()> {
+        reach(Point::BatchBegun)?;
         let mut transaction = self.begin_leased(lease).await?;
         for input in &commit.inputs {
             upsert_input(&mut transaction, input, now).await?;
         }
+        reach(Point::BatchInputs)?;
         insert_segments(&mut transaction, &commit.segments, now).await?;
+        reach(Point::BatchSegments)?;
         dead_letters::insert(&mut transaction, &commit.dead_letters, now).await?;
         dead_letters::remove(&mut transaction, &commit.replayed).await?;
         insert_voids(&mut transaction, &commit.voids).await?;
         dirty::mark_dirty(&mut transaction, commit).await?;
-        transaction.commit().await
+        transaction.commit_at(Point::BatchReady).await?;
+        reach(Point::BatchCommitted)
     }
 
     /// The relative paths of all live segments.
@@ -250,6 +255,7 @@ async fn upsert_input(transaction: &mut Transaction, input: &Input, now: Instant
 pub(super) async fn insert_segments(transaction: &mut Transaction, segments: &[Segment], now: Instant) -> Result<()> {
     static PARTITIONS: Insert = Insert::new("segment_partitions", &["day", "segment_id", "first_row", "rows"], "");
     for segment in segments {
+        record(Step::ReliedOn(&segment.path));
         let insert = transaction.sql(
             "INSERT INTO segments (id, path, rows, bytes, hash, end_at, end_hash, created_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",

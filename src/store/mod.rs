@@ -58,6 +58,7 @@ pub use segments::{DiscardedFile, SegmentSize};
 pub use status::{Ledger, Status};
 pub use usage::RowFilter;
 
+use crate::failpoint::{self, Point};
 use crate::model::{Day, PeriodType, Service, UsageRow};
 use db::Pools;
 use recent::Recent;
@@ -173,6 +174,11 @@ impl Store {
             pool.close().await;
         }
     }
+}
+
+/// Does what a test wants done within a transaction.
+fn reach(point: Point) -> Result<()> {
+    failpoint::reach(point).map_err(|error| sqlx::Error::Io(error).into())
 }
 
 fn count(value: u64) -> Result<i64> {

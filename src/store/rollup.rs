@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 
 use uuid::Uuid;
 
-use super::{Lease, Result, RowsWritten, ServiceFacts, ServiceRows, Store, directory, draw, facts, history, rows};
+use super::{
+    Lease, Result, RowsWritten, ServiceFacts, ServiceRows, Store, directory, draw, facts, history, reach, rows,
+};
 use crate::clock::Clock;
+use crate::failpoint::Point;
 use crate::model::Day;
 use crate::rollup::PatchEvent;
 
@@ -32,19 +35,23 @@ impl Store {
         today: Day,
         clock: Clock,
     ) -> Result<RowsWritten> {
+        reach(Point::RollupBegun)?;
         let mut transaction = self.begin_leased(lease).await?;
         let drawn: HashSet<Uuid> = commit.rows.iter().map(|rows| rows.service).collect();
         facts::replace(&mut transaction, &commit.facts, &drawn, today).await?;
+        reach(Point::FactsReplaced)?;
         directory::replace_patches(&mut transaction, &commit.patches).await?;
         let row_commit = rows::RowCommit { number: transaction.number(), run: transaction.job(), at: clock.now() };
         let written = rows::write(&mut transaction, &commit.rows, row_commit).await?;
+        reach(Point::RowsWritten)?;
         let noted: HashSet<Uuid> = commit.facts.iter().map(ServiceFacts::service).collect();
         draw::note(&mut transaction, drawn.difference(&noted).copied().collect(), today).await?;
         if written > 0 {
             // Asked for again: writing takes a while, in which readers saw what was there before.
             history::note_commit(&mut transaction, row_commit.number, clock.now()).await?;
         }
-        transaction.commit().await?;
+        transaction.commit_at(Point::RollupReady).await?;
+        reach(Point::RollupCommitted)?;
         Ok(written)
     }
 
@@ -57,6 +64,7 @@ impl Store {
         for day in days {
             transaction.sql("DELETE FROM dirty_partitions WHERE day = $1").bind(day).execute().await?;
         }
-        transaction.commit().await
+        transaction.commit_at(Point::DirtyReady).await?;
+        reach(Point::DirtyCleared)
     }
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::db::{Insert, Shown, Transaction, Values};
 use super::history::{Tombstone, Tombstones};
 use super::{Lease, Result, Store, closings, history, locks};
+use crate::failpoint::Point;
 use crate::model::{Day, Instant, Numbers, PeriodType, Reason, RowState};
 use crate::rollup::DraftRow;
 
@@ -69,7 +70,7 @@ impl Store {
         }
         transaction.sql("DELETE FROM state_changes WHERE due_at <= $1").bind(now).execute().await?;
         closings::pass(&mut transaction, now).await?;
-        transaction.commit().await
+        transaction.commit_at(Point::StatesReady).await
     }
 }
 

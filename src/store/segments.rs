@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::db::{Guids, Insert, Spelled, Transaction};
-use super::{Lease, Result, Store, StoreError, log};
+use super::{Lease, Result, Store, StoreError, log, reach};
 use crate::event_log::{Segment, SegmentPartition};
+use crate::failpoint::Point;
 use crate::model::{Day, Instant};
 
 /// A segment, as far as it matters for merging it with others.
@@ -77,7 +78,8 @@ impl Store {
     pub async fn announce_segments(&self, lease: &Lease, segments: &[Segment]) -> Result<()> {
         let mut transaction = self.begin_leased(lease).await?;
         discard(&mut transaction, segments).await?;
-        transaction.commit().await
+        transaction.commit().await?;
+        reach(Point::SegmentsAnnounced)
     }
 
     /// Takes segments out of the catalog and puts others, which were announced, in their place: all or none. Both hold the
@@ -104,7 +106,8 @@ impl Store {
         keep(&mut transaction, new.iter().map(|segment| segment.id).collect()).await?;
         log::insert_segments(&mut transaction, new, now).await?;
         discard(&mut transaction, gone).await?;
-        transaction.commit().await
+        transaction.commit_at(Point::ReplaceReady).await?;
+        reach(Point::Replaced)
     }
 
     /// The files that are to be removed.

@@ -58,11 +58,18 @@ pub struct Database {
 
 impl Database {
     pub fn new(on: On) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = || format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let database = Self { name: (on == On::Postgres).then(name) };
+        let database = Self { name: (on == On::Postgres).then(new_name) };
         database.create();
         database
+    }
+
+    /// Another one with the same content. Nobody may be connected.
+    pub fn copied(&self) -> Self {
+        let copy = Self { name: self.name.as_ref().map(|_| new_name()) };
+        if let (Some(name), Some(from)) = (&copy.name, &self.name) {
+            server().sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE {from}"));
+        }
+        copy
     }
 
     /// What `store.url` is for it.
@@ -91,6 +98,11 @@ impl Database {
             server().sql("postgres", &format!("DROP DATABASE {name} WITH (FORCE)"));
         }
     }
+}
+
+fn new_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 impl Drop for Database {

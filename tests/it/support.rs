@@ -114,6 +114,18 @@ pub fn terminate(child: &Child) {
     assert!(status.success());
 }
 
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_all(&entry.path(), &to)
+        } else {
+            _ = fs::copy(entry.path(), to).unwrap()
+        }
+    }
+}
+
 /// The real binary, on a data directory and a database of its own.
 pub struct Binary {
     dir: TempDir,
@@ -131,6 +143,16 @@ impl Binary {
     /// One whose store is at this URL.
     pub fn at(url: &str) -> Self {
         Self::new(On::Sqlite).with("USAGE_ROLLUP__STORE__URL", url)
+    }
+
+    /// The same installation and files once more. Nobody may be at work on it.
+    pub fn copied(&self) -> Self {
+        let database = self.database.copied();
+        let mut settings = self.settings.clone();
+        settings[0].1 = database.url();
+        let dir = tempfile::tempdir().unwrap();
+        copy_all(self.dir.path(), dir.path());
+        Self { dir, database, settings }
     }
 
     /// Forgets everything that was stored.
@@ -173,6 +195,21 @@ impl Binary {
         let mut command = Command::new(env!("CARGO_BIN_EXE_usage-rollup"));
         command.current_dir(self.dir.path()).args(args).envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// Runs a script in the test's directory that may mount file systems, which nobody else sees: `$0` is the program.
+    pub fn within_own_mounts(&self, script: &str, argument: &str) -> Output {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_usage-rollup"), argument]);
+        command.current_dir(self.dir.path()).envs(self.settings.iter().map(|(name, value)| (name, value)));
+        let output = command.output().expect("unshare is missing: apt-get install util-linux");
+        let told = String::from_utf8_lossy(&output.stderr);
+        let is_refused = output.status.code() == Some(99) || told.starts_with("unshare:");
+        assert!(
+            !is_refused,
+            "this test mounts a tmpfs in a user namespace, which the system refuses; WITHOUT_MOUNTS=1 leaves it out: {told}"
+        );
+        output
     }
 
     pub fn run(&self, args: &[&str]) -> Output {

@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use super::FileSource;
 use super::compression::is_compressed;
+use crate::failpoint::{Point, reach};
 use crate::store::InputKind;
 
 /// A file may grow as long as its last write is no older than this.
@@ -136,6 +137,7 @@ fn ends_its_last_line(mut file: File) -> io::Result<bool> {
 /// # Errors
 /// When it can't be moved or deleted.
 pub fn put_away(path: &Path, after: AfterCommit) -> io::Result<()> {
+    reach(Point::FilePutAway)?;
     match after {
         AfterCommit::Delete => fs::remove_file(path),
         AfterCommit::Move => {

@@ -294,6 +294,18 @@ mod tests {
         SqlitePoolOptions::new().max_connections(1).connect_with(options(path).create_if_missing(true)).await.unwrap()
     }
 
+    /// Each commit is on the disk when it returns, as the event log's files are that it names.
+    #[tokio::test]
+    async fn a_commit_waits_for_the_disk() {
+        let home = tempfile::tempdir().unwrap();
+        let Pool::Sqlite(writer) = open(&home.path().join("usage.db")).await.unwrap().writer else { panic!() };
+        let of = async |name: &str| -> String {
+            let pragma = sqlx::AssertSqlSafe(format!("SELECT CAST({name} AS text) FROM pragma_{name}"));
+            sqlx::query_scalar(pragma).fetch_one(&writer).await.unwrap()
+        };
+        assert_eq!((of("journal_mode").await.as_str(), of("synchronous").await.as_str()), ("wal", "2"));
+    }
+
     /// Also where the index that is there was made anew, with the same contents as the one before.
     #[tokio::test]
     async fn each_commit_makes_a_version_of_its_own() {

@@ -1,0 +1,114 @@
+//! A disk that is full or can't be written at any step: the error says so, nothing is damaged, and the same command goes on once
+//! there is room.
+
+use std::fs;
+
+use super::crash::NOW;
+use super::stores::On;
+use super::support::Binary;
+
+/// Runs commands within `data`, a file system of its own that has so many KiB of room (`$1`). Where one fails, that is noted, room
+/// is made, and it is run again. `$0` is the program.
+const LITTLE_ROOM: &str = r#"
+mount -t tmpfs -o size="$1"k tmpfs data || exit 99
+go() { "$0" --quiet --now "$NOW" "$@" > said 2> told; }
+try() {
+    go "$@" && return
+    echo "$? $* $(cat told)" | tr '\n' ' ' >> failed; echo >> failed
+    mount -o remount,size=65536k data || exit 99
+    go "$@" || { echo "again: $*"; cat told; exit 1; }
+}
+"#;
+
+/// The same, where the file system is read-only at first each time.
+const READ_ONLY: &str = r#"
+mount -t tmpfs -o size="$1"k tmpfs data || exit 99
+go() { "$0" --quiet --now "$NOW" "$@" > said 2> told; }
+try() {
+    mount -o remount,ro data || exit 99
+    go "$@" && { echo "without writing: $*"; exit 1; }
+    echo "$? $* $(cat told)" | tr '\n' ' ' >> failed; echo >> failed
+    mount -o remount,rw data || exit 99
+    go "$@" || { echo "again: $*"; cat told; exit 1; }
+}
+"#;
+
+const COMMANDS: &str = r#"
+try ingest one.ndjson two.ndjson three.ndjson
+try compact
+try ingest four.ndjson
+try backfill --from 2026-03-01 --to 2026-03-31
+go verify || { cat said told; exit 1; }
+go export --period-type daily --output daily.csv && go export --period-type monthly --output monthly.csv || exit 1
+"#;
+
+fn installation() -> Binary {
+    let binary = Binary::new(On::Sqlite)
+        .with("USAGE_ROLLUP__INGEST__EVENTS_PER_COMMIT", "1000")
+        .with("USAGE_ROLLUP__EVENT_LOG__COMPACT_AT", "2")
+        .with("NOW", NOW);
+    let plan = ["--events", "6000", "--services", "6", "--users", "60", "--days", "40", "--end", "2026-03-31"];
+    let lines = binary.ok(&[["generate"].as_slice(), &plan].concat());
+    let lines: Vec<&str> = lines.lines().collect();
+    for (name, part) in ["one", "two", "three", "four"].iter().zip(lines.chunks(lines.len().div_ceil(4))) {
+        fs::write(binary.path(&format!("{name}.ndjson")), part.join("\n") + "\n").unwrap();
+    }
+    fs::create_dir(binary.path("data")).unwrap();
+    binary
+}
+
+/// Whether whoever runs the tests was told that file systems can't be mounted here, as `scripts/test` tells.
+fn can_not_be_tested() -> bool {
+    std::env::var_os("WITHOUT_MOUNTS").is_some()
+}
+
+/// What failed, a line each, and the rows in the end.
+fn run(script: &str, room: u32) -> (Vec<String>, [String; 2]) {
+    let binary = installation();
+    let output = binary.within_own_mounts(&[script, COMMANDS].concat(), &room.to_string());
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{room} KiB: {said}");
+    let failed = fs::read_to_string(binary.path("failed")).unwrap_or_default();
+    let rows = ["daily.csv", "monthly.csv"].map(|name| fs::read_to_string(binary.path(name)).unwrap());
+    (failed.lines().map(str::to_owned).collect(), rows)
+}
+
+#[test]
+fn a_full_disk_is_told_and_harms_nothing_at_any_step() {
+    if can_not_be_tested() {
+        return;
+    }
+    let (failed, undisturbed) = run(LITTLE_ROOM, 65_536);
+    assert_eq!(failed, [""; 0]);
+    assert!(undisturbed[0].lines().count() > 100);
+    let mut failed_in: Vec<String> = Vec::new();
+    for room in (0..24).map(|step| 32 + step * 56) {
+        let (failed, rows) = run(LITTLE_ROOM, room);
+        for line in failed {
+            assert!(line.starts_with("1 "), "{room} KiB: {line}");
+            let is_told =
+                ["No space left on device", "database or disk is full"].iter().any(|told| line.contains(told));
+            assert!(is_told, "{room} KiB: {line}");
+            failed_in.push(line.split(' ').nth(1).unwrap().to_owned());
+        }
+        assert!(rows == undisturbed, "{room} KiB: the rows are others");
+    }
+    failed_in.dedup();
+    assert!(failed_in.len() >= 3, "it was full in several commands: {failed_in:?}");
+}
+
+#[test]
+fn a_read_only_disk_is_told_and_harms_nothing() {
+    if can_not_be_tested() {
+        return;
+    }
+    let (_, undisturbed) = run(LITTLE_ROOM, 65_536);
+    let (failed, rows) = run(READ_ONLY, 65_536);
+    assert_eq!(failed.len(), 4, "{failed:#?}");
+    for line in failed {
+        assert!(line.starts_with("1 "), "{line}");
+        let told = ["Read-only file system", "readonly database"];
+        assert!(told.iter().any(|told| line.contains(told)), "{line}");
+    }
+    assert!(rows == undisturbed, "the rows are others");
+}
