@@ -31,6 +31,7 @@ mod proxy;
 mod random_events;
 mod random_spelling;
 mod restarts;
+mod retention;
 mod rooms;
 mod server;
 mod store;
