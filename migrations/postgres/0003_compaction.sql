@@ -6,3 +6,5 @@ CREATE TABLE discarded_segments (
 );
 
 CREATE INDEX segment_partitions_segment ON segment_partitions (segment_id);
+
+ALTER TABLE segment_partitions ADD COLUMN bare boolean NOT NULL DEFAULT false;

@@ -7,3 +7,6 @@ CREATE TABLE discarded_segments (
 
 -- The days of a segment, for whoever replaces it.
 CREATE INDEX segment_partitions_segment ON segment_partitions (segment_id);
+
+-- Whether the rows of that day are bare: of their contents there is what numbers rest on, and no more.
+ALTER TABLE segment_partitions ADD COLUMN bare INTEGER NOT NULL DEFAULT 0;

@@ -112,10 +112,11 @@ fn signed(number: i128) -> String {
 }
 
 fn event(event: &EventEntry) -> String {
-    let EventEntry { time, event_type, source, id, user, pending, place } = event;
+    let EventEntry { time, event_type, source, id, user, pending, dropped, place } = event;
     let of_user = user.as_ref().map_or_else(String::new, |user| format!(" of user {user}"));
     let pending = if *pending { ", waits to be rolled up" } else { "" };
-    format!("{time} {event_type}{of_user}  {source} {id}  {}{pending}", at(place))
+    let dropped = if *dropped { ", its content is no longer kept" } else { "" };
+    format!("{time} {event_type}{of_user}  {source} {id}  {}{dropped}{pending}", at(place))
 }
 
 fn at(place: &Place) -> String {

@@ -16,6 +16,7 @@ mod output;
 mod periods;
 mod progress;
 mod restatements;
+mod retention;
 mod rollup;
 mod run;
 mod serve;
@@ -85,6 +86,7 @@ enum Command {
     Explain(explain::Args),
     Export(export::Args),
     Restatements(restatements::Args),
+    Retention(retention::Args),
     Periods(periods::Args),
     Services(services::Args),
     Keys(keys::Args),
@@ -144,6 +146,7 @@ impl Cli {
                 Command::Explain(args) => Box::pin(args.run(&options)).await,
                 Command::Export(args) => args.run(&options).await,
                 Command::Restatements(args) => args.run(&options).await,
+                Command::Retention(args) => Box::pin(args.run(&options)).await,
                 Command::Periods(args) => Box::pin(args.run(&options)).await,
                 Command::Services(args) => args.run(&options).await,
                 Command::Keys(args) => args.run(&options).await,

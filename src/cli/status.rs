@@ -79,6 +79,9 @@ fn text(installation: &Reading, status: &Status, problems: &[String]) -> String 
     line("  rejected", ledger.rejected, String::new());
     line("inputs", status.inputs, format!("{} being read, {} failed", status.inputs_reading, status.inputs_failed));
     line("segments", status.segments, format!("{}, {days}", HumanBytes(status.segment_bytes.unsigned_abs())));
+    if status.bare_lines > 0 {
+        line("  bare lines", status.bare_lines, "their contents were dropped (event_log.retention)".to_owned());
+    }
     line("services", status.services, String::new());
     line("rows", status.daily_rows + status.monthly_rows, {
         format!("{} daily, {} monthly, through {through}", count(status.daily_rows), count(status.monthly_rows))

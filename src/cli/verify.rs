@@ -83,6 +83,12 @@ fn text(verified: &Verified, repaired: Option<&Repaired>) -> String {
         count(checked.rows),
         count(checked.inputs),
     ));
+    if checked.bare_lines > 0 {
+        lines.push(format!(
+            "  of {} lines the contents were dropped (event_log.retention); what numbers rest on is there, and was recomputed",
+            count(checked.bare_lines)
+        ));
+    }
     let pending = &verified.pending;
     if pending.days > 0 || pending.services > 0 {
         lines.push(format!(

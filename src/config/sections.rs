@@ -52,6 +52,8 @@ pub struct Ingest {
 pub struct EventLog {
     pub compact_at: usize,
     pub compact_rows: u64,
+    /// None: contents are kept for ever.
+    pub retention: Option<Duration>,
 }
 
 #[derive(Clone, Debug)]
@@ -79,6 +81,7 @@ pub struct Schedule {
     pub ingest: String,
     pub rollup: String,
     pub compact: String,
+    pub retention: String,
 }
 
 #[derive(Clone, Debug)]
@@ -108,6 +111,9 @@ impl Config {
             event_log: EventLog {
                 compact_at: check(layers, "event_log.compact_at", |text| within(text, 2..=1_000_000))?,
                 compact_rows: check(layers, "event_log.compact_rows", |text| within(text, 2..=4_000_000))? as u64,
+                retention: check(layers, "event_log.retention", |text| {
+                    (!text.is_empty()).then(|| duration(text)).transpose()
+                })?,
             },
             rollup: Rollup {
                 threads: parse(layers, "rollup.threads")?,
@@ -123,6 +129,7 @@ impl Config {
                 ingest: check(layers, "schedule.ingest", cron)?,
                 rollup: check(layers, "schedule.rollup", cron)?,
                 compact: check(layers, "schedule.compact", cron)?,
+                retention: check(layers, "schedule.retention", cron)?,
             },
             log: LogSection { filter: check(layers, "log.filter", log_filter)? },
         };

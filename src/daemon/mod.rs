@@ -98,6 +98,7 @@ async fn work(installation: &Installation, stop: &CancellationToken) -> anyhow::
             Job::Ingest => ingest(installation, &run).await,
             Job::Rollup => rollup(installation, &run).await,
             Job::Compact => compact(installation, &run).await,
+            Job::Retention => retention(installation, &run).await,
         };
         match outcome {
             Ok(()) => {}
@@ -121,6 +122,7 @@ enum Job {
     Ingest,
     Rollup,
     Compact,
+    Retention,
 }
 
 impl Job {
@@ -129,6 +131,7 @@ impl Job {
             Self::Ingest => "ingest",
             Self::Rollup => "rollup",
             Self::Compact => "compact",
+            Self::Retention => "retention",
         }
     }
 }
@@ -180,5 +183,17 @@ async fn compact(installation: &Installation, run: &Run) -> anyhow::Result<()> {
             "merged segments of the event log"
         );
     }
+    Ok(())
+}
+
+async fn retention(installation: &Installation, run: &Run) -> anyhow::Result<()> {
+    if jobs::plan_retention(installation).await?.segments == 0 {
+        return Ok(());
+    }
+    let report = jobs::retention(installation, run).await?;
+    for (segment, error) in &report.unreadable {
+        tracing::warn!(segment, %error, "a segment can't be read, and stays as it is; run `usage-rollup verify`");
+    }
+    tracing::info!(days = report.days.len(), lines = report.lines, "dropped the contents of old events");
     Ok(())
 }

@@ -16,6 +16,7 @@ pub(super) struct Ticks {
     ingest: Arc<Notify>,
     rollup: Arc<Notify>,
     compact: Arc<Notify>,
+    retention: Arc<Notify>,
 }
 
 impl Ticks {
@@ -23,10 +24,14 @@ impl Ticks {
     /// When the scheduler can't be started.
     pub async fn start(schedule: &Schedule) -> anyhow::Result<Self> {
         let scheduler = JobScheduler::new().await.context("cannot start the scheduler")?;
-        let [ingest, rollup, compact] = [(); 3].map(|()| Arc::new(Notify::new()));
-        let ticks = Self { scheduler, ingest, rollup, compact };
-        let turns =
-            [(&schedule.ingest, &ticks.ingest), (&schedule.rollup, &ticks.rollup), (&schedule.compact, &ticks.compact)];
+        let [ingest, rollup, compact, retention] = [(); 4].map(|()| Arc::new(Notify::new()));
+        let ticks = Self { scheduler, ingest, rollup, compact, retention };
+        let turns = [
+            (&schedule.ingest, &ticks.ingest),
+            (&schedule.rollup, &ticks.rollup),
+            (&schedule.compact, &ticks.compact),
+            (&schedule.retention, &ticks.retention),
+        ];
         for (cron, turn) in turns {
             let tick = turn.clone();
             let job = CronJob::new(cron.as_str(), move |_, _| tick.notify_one())
@@ -44,6 +49,7 @@ impl Ticks {
             () = self.ingest.notified() => Job::Ingest,
             () = self.rollup.notified() => Job::Rollup,
             () = self.compact.notified() => Job::Compact,
+            () = self.retention.notified() => Job::Retention,
         }
     }
 

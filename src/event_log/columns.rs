@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
-use parquet::schema::types::SchemaDescriptor;
 
 use super::encode::{Column, DictionaryColumn, Entries, FlagColumn, IntegerColumn, NameColumn, Packer, PlainColumn};
 use super::packed::{PACKED_ATTACHMENT, PackedEvent, PackedId, PackedValue};
+use super::schema::{FINGERPRINT, Layout};
 use crate::model::{EventType, Feature, GroupType, Instant, Member};
 
 /// Takes events in the log's order and gives them back as the column chunks of a row group.
@@ -47,12 +47,14 @@ pub(super) struct SegmentColumns {
     input: IntegerColumn,
     line: IntegerColumn,
     is_copy: FlagColumn,
+    /// Of bare rows.
+    fingerprint: Option<PlainColumn>,
     packer: Packer,
 }
 
 impl SegmentColumns {
-    /// The columns of [`super::schema()`].
-    pub fn new(schema: &SchemaDescriptor) -> Result<Self> {
+    pub fn new(layout: Layout) -> Result<Self> {
+        let schema = layout.parquet();
         let of = |path: &str| {
             let column = schema.columns().iter().find(|column| column.path().string() == path);
             column.expect("the column is in the schema").clone()
@@ -76,7 +78,8 @@ impl SegmentColumns {
             message_guid: guids("message_guid"),
             recipient_user_guids: guids("recipient_user_guids.list.item"),
             recipient_count: integer("recipient_count"),
-            attachment_guids: guids("attachments.list.item.attachment_guid"),
+            // Those of bare rows are all the same.
+            attachment_guids: PlainColumn::new(of("attachments.list.item.attachment_guid"), layout == Layout::Bare),
             attachment_sizes: integer("attachments.list.item.size_bytes"),
             attachment_guid: guids("attachment_guid"),
             size_bytes: integer("size_bytes"),
@@ -99,6 +102,7 @@ impl SegmentColumns {
             input: integer("input"),
             line: integer("line"),
             is_copy: FlagColumn::new(of("is_copy")),
+            fingerprint: (layout == Layout::Bare).then(|| guids(FINGERPRINT)),
             packer: Packer::new()?,
         })
     }
@@ -129,6 +133,10 @@ impl SegmentColumns {
         self.input.push(event.input);
         self.line.push(event.line.cast_signed());
         self.is_copy.push(is_copy);
+        if let (Some(column), Some(fingerprint)) = (&mut self.fingerprint, event.fingerprint) {
+            column.levels().value(row);
+            column.push_guid(fingerprint);
+        }
         event.for_each_member(|member, value| self.push_member(row, member, value));
         self.rows += 1;
     }
@@ -274,6 +282,7 @@ impl SegmentColumns {
             &mut self.line,
             &mut self.is_copy,
         ];
-        columns.into_iter().try_for_each(|column| work(column, &mut self.packer))
+        let fingerprint = self.fingerprint.iter_mut().map(|column| column as &mut dyn Column);
+        columns.into_iter().chain(fingerprint).try_for_each(|column| work(column, &mut self.packer))
     }
 }

@@ -5,50 +5,60 @@ use arrow_array::types::{Int64Type, TimestampNanosecondType};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 
+use super::schema::FINGERPRINT;
+
 /// What a line is told from its copies by, and what merging tells anew.
 const OF_THE_LINE: [&str; 2] = ["input", "line"];
 const MARK: &str = "is_copy";
 
-/// The sum of the hashes of rows, of every column but the mark of copies. Two sets of rows that differ have different sums:
-/// the hashes are BLAKE3, and added modulo 2^256 by halves.
+/// A sum of hashes. Two sets of rows that differ have different sums: the hashes are BLAKE3, and added modulo 2^256 by halves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RowsDigest {
+pub(super) struct Sum {
     rows: u64,
-    sums: [u128; 2],
+    halves: [u128; 2],
 }
+
+impl Sum {
+    pub fn add(&mut self, hash: blake3::Hash) {
+        self.rows += 1;
+        let (halves, _) = hash.as_bytes().as_chunks::<16>();
+        for (sum, half) in self.halves.iter_mut().zip(halves) {
+            *sum = sum.wrapping_add(u128::from_le_bytes(*half));
+        }
+    }
+}
+
+/// The sum of the hashes of rows, of every column but the mark of copies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct RowsDigest(Sum);
 
 impl RowsDigest {
     /// Adds the rows of a batch with all columns, and gives the hash of each without its input and line: copies have the
     /// same.
-    pub(super) fn add(&mut self, batch: &RecordBatch) -> Vec<blake3::Hash> {
+    pub fn add(&mut self, batch: &RecordBatch) -> Vec<blake3::Hash> {
         let schema = batch.schema();
         let columns = schema.fields().iter().zip(batch.columns()).filter(|(field, _)| field.name() != MARK);
         let (of_line, of_event): (Vec<_>, Vec<_>) =
             columns.partition(|(field, _)| OF_THE_LINE.contains(&field.name().as_str()));
+        let is_whole = batch.column_by_name(FINGERPRINT).is_none();
         let mut bytes = Vec::new();
         let hash = |row: usize| {
             bytes.clear();
             for (_, column) in &of_event {
                 push_cell(column, row, &mut bytes);
             }
+            // As where there is none.
+            bytes.extend(is_whole.then_some(0));
             let event = blake3::hash(&bytes);
             bytes.clear();
             bytes.extend_from_slice(event.as_bytes());
             for (_, column) in &of_line {
                 push_cell(column, row, &mut bytes);
             }
-            self.add_hash(blake3::hash(&bytes));
+            self.0.add(blake3::hash(&bytes));
             event
         };
         (0..batch.num_rows()).map(hash).collect()
-    }
-
-    fn add_hash(&mut self, hash: blake3::Hash) {
-        self.rows += 1;
-        let (halves, _) = hash.as_bytes().as_chunks::<16>();
-        for (sum, half) in self.sums.iter_mut().zip(halves) {
-            *sum = sum.wrapping_add(u128::from_le_bytes(*half));
-        }
     }
 }
 

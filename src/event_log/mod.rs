@@ -15,6 +15,7 @@ mod reader;
 mod rewrite;
 mod rows;
 mod schema;
+mod strip;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -31,6 +32,7 @@ pub use reader::{OpenSegment, SegmentReader};
 pub use rewrite::WholeRows;
 pub use rows::EventRows;
 pub use schema::schema;
+pub use strip::BareRows;
 pub use writer::SegmentWriter;
 
 use crate::model::Day;
@@ -67,6 +69,22 @@ pub struct SegmentPartition {
     pub rows: u64,
     /// As it is written, and where they are few: the services that have rows, in order.
     pub services: Option<Vec<Uuid>>,
+    /// Whether its rows are bare: no more is there of their contents than what numbers rest on, but where that would not tell
+    /// which of several contents comes first.
+    pub is_bare: bool,
+}
+
+/// What stands for a row's content: BLAKE3 of what [`OpenSegment::contents`] tells, cut to 128 bits. Bare rows keep it, so it never
+/// changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 16]);
+
+impl Fingerprint {
+    #[must_use]
+    pub fn of(content: &[u8]) -> Self {
+        let hash = blake3::hash(content);
+        Self(*hash.as_bytes().first_chunk().expect("a hash has 32 bytes"))
+    }
 }
 
 #[derive(Debug, Error)]

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::Fingerprint;
 use crate::model::{Event, EventType, Instant, Member, MemberKind, MemberValue, canonical_guid};
 
 /// A packed event is its line's number, the length of its body, and the body.
@@ -17,6 +18,8 @@ pub struct PackedEvents {
     input: i64,
     /// Added to the line numbers, which count from the piece that was decoded.
     first_line: u64,
+    /// Whether any of them is bare.
+    is_bare: bool,
     bytes: Vec<u8>,
     places: Vec<Place>,
 }
@@ -62,6 +65,8 @@ pub(super) struct PackedEvent<'a> {
     pub source: &'a [u8],
     pub id: PackedId<'a>,
     pub event_type: EventType,
+    /// That of the content which is no longer there.
+    pub fingerprint: Option<&'a [u8; 16]>,
     pub input: i64,
     pub line: u64,
     /// Everything but where it stood: two events of a service and instant are copies if these bytes are the same.
@@ -86,6 +91,7 @@ impl PackedEvents {
         const LIKELY_LINE: usize = 256;
         self.input = input;
         self.first_line = 0;
+        self.is_bare = false;
         self.bytes.clear();
         self.places.clear();
         self.bytes.reserve(text_bytes / 2);
@@ -97,6 +103,11 @@ impl PackedEvents {
     /// # Panics
     /// When a pack holds 4 GiB; it holds what one piece of an input does.
     pub fn push(&mut self, event: &Event<'_>, line: u64) {
+        self.push_as(event, line, None);
+    }
+
+    /// Adds an event of whose content no more is there than what it has, if it has this fingerprint of what was.
+    pub(super) fn push_as(&mut self, event: &Event<'_>, line: u64, fingerprint: Option<Fingerprint>) {
         let start = u32::try_from(self.bytes.len()).expect("a pack has fewer than 2^32 bytes");
         self.places.push(Place { service: event.service.as_u128(), time: event.time, start });
         let begins = self.bytes.len();
@@ -111,6 +122,9 @@ impl PackedEvents {
             self.bytes.push(0);
             push_text(&mut self.bytes, &event.id);
         }
+        self.bytes.push(fingerprint.is_some().into());
+        self.bytes.extend(fingerprint.iter().flat_map(|Fingerprint(bytes)| bytes));
+        self.is_bare |= fingerprint.is_some();
         let present_at = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 2]);
         let mut present = 0_u16;
@@ -138,6 +152,10 @@ impl PackedEvents {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
+    }
+
+    pub(super) fn is_bare(&self) -> bool {
+        self.is_bare
     }
 
     /// How many bytes its events take.
@@ -174,6 +192,7 @@ impl PackedEvents {
             event_type: EventType::ALL[usize::from(bytes.byte())],
             source: bytes.list(1),
             id: bytes.id(),
+            fingerprint: (bytes.byte() != 0).then(|| bytes.guid()),
             input: self.input,
             present: u16::from_le_bytes(bytes.take()),
             members: bytes,

@@ -11,14 +11,14 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
 };
-use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy};
+use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaDataReader};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::serialized_reader::SerializedPageReader;
 use uuid::Uuid;
 
 use super::checked::{CheckedFile, FileEnd, read_end};
 use super::decode::{Corrupt, GroupPages, PageError, leaf};
-use super::schema::schema;
+use super::schema::Layout;
 use super::{EventLogDir, EventLogError, Segment};
 
 const ROWS_PER_BATCH: usize = 4_096;
@@ -38,6 +38,7 @@ pub struct OpenSegment {
     path: PathBuf,
     file: Arc<CheckedFile>,
     metadata: ArrowReaderMetadata,
+    layout: Layout,
 }
 
 impl SegmentReader {
@@ -76,15 +77,25 @@ impl OpenSegment {
         if *blake3::hash(&bytes).as_bytes() != segment.end.hash {
             return Err(damaged("the hash of its end is not the one in the catalog".to_owned()));
         }
-        let options = ArrowReaderOptions::new()
-            .with_schema(schema())
-            .with_column_index_policy(PageIndexPolicy::Optional)
-            .with_offset_index_policy(PageIndexPolicy::Required);
         let end = FileEnd { at: segment.end.at, bytes: bytes.into() };
-        let metadata = ArrowReaderMetadata::load(&end, options).map_err(|error| damaged(error.to_string()))?;
+        let metadata = ParquetMetaDataReader::new()
+            .with_column_index_policy(PageIndexPolicy::Optional)
+            .with_offset_index_policy(PageIndexPolicy::Required)
+            .parse_and_finish(&end)
+            .map_err(|error| damaged(error.to_string()))?;
+        let layout = Layout::of_columns(metadata.file_metadata().schema_descr().num_columns());
+        let layout = layout.ok_or_else(|| damaged("it has not a segment's columns".to_owned()))?;
+        let metadata =
+            ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new().with_schema(layout.arrow()))
+                .map_err(|error| damaged(error.to_string()))?;
         let file = CheckedFile::new(file, segment.bytes, metadata.metadata())
             .map_err(|Corrupt(detail)| damaged(detail.to_owned()))?;
-        Ok(Self { path, file: Arc::new(file), metadata })
+        Ok(Self { path, file: Arc::new(file), metadata, layout })
+    }
+
+    /// Which of its columns has the fingerprints of bare rows; none where all rows are whole.
+    pub(super) fn fingerprints_at(&self) -> Option<usize> {
+        (self.layout == Layout::Bare).then(|| self.layout.parquet().num_columns() - 1)
     }
 
     /// How many rows it has.

@@ -7,21 +7,20 @@ use arrow_array::RecordBatch;
 use uuid::Uuid;
 
 use super::digest::RowsDigest;
-use super::{EventLogError, EventRows, OpenSegment, PackedEvents, Segment, SegmentReader};
-use crate::model::{Day, Instant};
+use super::{EventLogError, EventRows, Fingerprint, OpenSegment, PackedEvents, Segment, SegmentReader};
+use crate::model::{Day, Event, Instant};
 
 /// A pack is closed when it has so many bytes: one can't hold 2^32.
 const BYTES_OF_PACK: usize = 64 << 20;
 
-/// Whole rows of segments, with what they add up to.
-pub struct WholeRows {
+/// Events of several inputs, packed in order of arrival.
+pub(super) struct Packs {
     max_bytes: usize,
     packs: Vec<PackedEvents>,
-    digest: RowsDigest,
 }
 
 /// Why a segment's rows are not taken.
-enum NotTaken {
+pub(super) enum NotTaken {
     TooMany,
     Failed(EventLogError),
 }
@@ -32,11 +31,63 @@ impl From<EventLogError> for NotTaken {
     }
 }
 
+impl Packs {
+    pub fn within(max_bytes: usize) -> Self {
+        Self { max_bytes, packs: Vec::new() }
+    }
+
+    pub fn all(&self) -> &[PackedEvents] {
+        &self.packs
+    }
+
+    /// Keeps what `take` packs, if it takes all; tells whether it did.
+    pub fn whole_or_none(
+        &mut self,
+        take: impl FnOnce(&mut Self) -> Result<(), NotTaken>,
+    ) -> Result<bool, EventLogError> {
+        let before = self.packs.len();
+        let Err(not_taken) = take(self) else { return Ok(true) };
+        self.packs.truncate(before);
+        match not_taken {
+            NotTaken::TooMany => Ok(false),
+            NotTaken::Failed(error) => Err(error),
+        }
+    }
+
+    /// Packs an event; `open` has the packs, by input, that are not full.
+    pub fn push(
+        &mut self,
+        event: &Event<'_>,
+        (input, line): (i64, u64),
+        fingerprint: Option<Fingerprint>,
+        open: &mut HashMap<i64, usize>,
+    ) {
+        let at = open.get(&input).copied().filter(|at| self.packs[*at].bytes() < BYTES_OF_PACK);
+        let at = at.unwrap_or_else(|| {
+            self.packs.push(PackedEvents::of_input(input, 0));
+            open.insert(input, self.packs.len() - 1);
+            self.packs.len() - 1
+        });
+        self.packs[at].push_as(event, line, fingerprint);
+    }
+
+    pub fn must_fit(&self) -> Result<(), NotTaken> {
+        let bytes: usize = self.packs.iter().map(PackedEvents::bytes).sum();
+        if bytes > self.max_bytes { Err(NotTaken::TooMany) } else { Ok(()) }
+    }
+}
+
+/// Whole rows of segments, with what they add up to.
+pub struct WholeRows {
+    packs: Packs,
+    digest: RowsDigest,
+}
+
 impl WholeRows {
     /// No rows yet; they may take so many bytes of memory, about.
     #[must_use]
     pub fn within(max_bytes: usize) -> Self {
-        Self { max_bytes, packs: Vec::new(), digest: RowsDigest::default() }
+        Self { packs: Packs::within(max_bytes), digest: RowsDigest::default() }
     }
 
     /// Takes all rows of a segment, or none, and tells which: none where they take too much memory together with the others.
@@ -45,46 +96,24 @@ impl WholeRows {
     /// # Errors
     /// When the segment can't be read or is damaged.
     pub fn add(&mut self, segment: &OpenSegment) -> Result<bool, EventLogError> {
-        let (packs, mut digest) = (self.packs.len(), self.digest);
-        let mut open: HashMap<i64, usize> = HashMap::new();
-        let read = segment.read_all(|batch| {
-            digest.add(batch);
-            self.take(batch, &mut open)
-        });
-        match read {
-            Ok(()) => {
-                self.digest = digest;
-                Ok(true)
-            }
-            Err(not_taken) => {
-                self.packs.truncate(packs);
-                match not_taken {
-                    NotTaken::TooMany => Ok(false),
-                    NotTaken::Failed(error) => Err(error),
+        let (mut digest, mut open) = (self.digest, HashMap::new());
+        self.packs.whole_or_none(|packs| {
+            segment.read_all(|batch| {
+                digest.add(batch);
+                let rows = EventRows::new(batch);
+                for ((event, place), fingerprint) in rows.iter().zip(rows.places()).zip(rows.fingerprints()) {
+                    packs.push(&event, place, fingerprint, &mut open);
                 }
-            }
-        }
-    }
-
-    /// Packs rows by their inputs; `open` has the packs of this segment that are not full.
-    fn take(&mut self, batch: &RecordBatch, open: &mut HashMap<i64, usize>) -> Result<(), NotTaken> {
-        let rows = EventRows::new(batch);
-        for (event, (input, line)) in rows.iter().zip(rows.places()) {
-            let at = open.get(&input).copied().filter(|at| self.packs[*at].bytes() < BYTES_OF_PACK);
-            let at = at.unwrap_or_else(|| {
-                self.packs.push(PackedEvents::of_input(input, 0));
-                open.insert(input, self.packs.len() - 1);
-                self.packs.len() - 1
-            });
-            self.packs[at].push(&event, line);
-        }
-        let bytes: usize = self.packs.iter().map(PackedEvents::bytes).sum();
-        if bytes > self.max_bytes { Err(NotTaken::TooMany) } else { Ok(()) }
+                packs.must_fit()
+            })?;
+            self.digest = digest;
+            Ok(())
+        })
     }
 
     #[must_use]
     pub fn packs(&self) -> &[PackedEvents] {
-        &self.packs
+        self.packs.all()
     }
 
     /// Reads these segments back, which were written of the rows: they must hold each of them once, as it was, in the log's
@@ -93,24 +122,37 @@ impl WholeRows {
     /// # Errors
     /// When they do not, or can't be read.
     pub fn are_in(&self, segments: &[Segment], reader: &SegmentReader) -> Result<(), EventLogError> {
-        let mut digest = RowsDigest::default();
-        for segment in segments {
-            let open = reader.open(segment)?;
-            let mut reading = ReadBack { digest, segment, row: 0, before: None };
-            open.read_all(|batch| reading.check(batch).map_err(|detail| open.damaged(detail)))?;
-            if reading.row != segment.rows {
-                return Err(open.damaged("it has not the rows that were written"));
-            }
-            digest = reading.digest;
-        }
-        let of_first = || segments.first().map_or_else(String::new, |segment| segment.path.clone());
-        if digest == self.digest {
-            Ok(())
-        } else {
-            let detail = "it does not hold the rows that it was made of".to_owned();
-            Err(EventLogError::Damaged { path: of_first().into(), detail })
-        }
+        let digest = read_back(segments, reader, |_| ())?;
+        if digest == self.digest { Ok(()) } else { Err(other_rows(segments)) }
     }
+}
+
+/// Reads segments that were just written, and holds that rows are in the log's order, copies marked, and days as they say. Gives
+/// what the rows add up to.
+pub(super) fn read_back(
+    segments: &[Segment],
+    reader: &SegmentReader,
+    mut see: impl FnMut(&RecordBatch),
+) -> Result<RowsDigest, EventLogError> {
+    let mut digest = RowsDigest::default();
+    for segment in segments {
+        let open = reader.open(segment)?;
+        let mut reading = ReadBack { digest, segment, row: 0, before: None };
+        open.read_all(|batch| {
+            see(batch);
+            reading.check(batch).map_err(|detail| open.damaged(detail))
+        })?;
+        if reading.row != segment.rows {
+            return Err(open.damaged("it has not the rows that were written"));
+        }
+        digest = reading.digest;
+    }
+    Ok(digest)
+}
+
+pub(super) fn other_rows(segments: &[Segment]) -> EventLogError {
+    let path = segments.first().map_or_else(String::new, |segment| segment.path.clone());
+    EventLogError::Damaged { path: path.into(), detail: "it does not hold the rows that it was made of".to_owned() }
 }
 
 /// What orders rows, and the hash that copies share.

@@ -10,6 +10,8 @@ use arrow_array::{
 };
 use uuid::Uuid;
 
+use super::Fingerprint;
+use super::schema::FINGERPRINT;
 use crate::model::{Attachment, Event, EventData, EventType, Feature, GroupType, Instant, Patch, VoidTarget};
 
 /// A column by its name, in whatever type it has; absent columns are a mistake in the program, not in the data.
@@ -64,6 +66,14 @@ impl<'a> EventRows<'a> {
     pub fn places(&self) -> impl Iterator<Item = (i64, u64)> + 'a {
         let (inputs, lines) = (Column::integers(self.batch, "input"), Column::integers(self.batch, "line"));
         inputs.values().iter().copied().zip(lines.values().iter().map(|line| line.cast_unsigned()))
+    }
+
+    /// For each row: what it has of a content that is no longer there; none where it is whole.
+    #[must_use]
+    pub fn fingerprints(&self) -> Vec<Option<Fingerprint>> {
+        let Some(column) = self.batch.column_by_name(FINGERPRINT) else { return vec![None; self.batch.num_rows()] };
+        let of = |bytes: Option<&[u8]>| bytes.and_then(|bytes| bytes.try_into().ok()).map(Fingerprint);
+        column.as_fixed_size_binary().iter().map(of).collect()
     }
 
     /// For each row: whether it is marked as a copy of the one before it.

@@ -10,7 +10,7 @@ use parquet::schema::types::SchemaDescriptor;
 
 pub(super) const GUID_BYTES: i32 = 16;
 
-/// The schema that every segment has.
+/// The schema of whole rows, whose columns every segment has.
 #[must_use]
 pub fn schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| Arc::new(Schema::new(fields())));
@@ -78,22 +78,61 @@ fn fields() -> Vec<Field> {
     ]
 }
 
-/// The schema as Parquet has it.
-pub(super) fn parquet_schema() -> &'static SchemaDescriptor {
-    static SCHEMA: LazyLock<SchemaDescriptor> = LazyLock::new(|| {
-        let converted = ArrowSchemaConverter::new().convert(&schema());
-        converted.expect("every type of the schema is one of Parquet's")
-    });
-    &SCHEMA
+/// What a bare row keeps of the content that is no longer there.
+pub(super) const FINGERPRINT: &str = "fingerprint";
+
+/// The two kinds of segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// All rows are whole.
+    Whole,
+    /// Rows may be bare: they have a fingerprint, in one more column behind all others.
+    Bare,
 }
 
-/// What a segment's footer says beyond its columns.
-pub(super) fn properties() -> WriterPropertiesPtr {
-    static PROPERTIES: LazyLock<WriterPropertiesPtr> = LazyLock::new(|| {
-        let created_by = concat!("usage-rollup ", env!("CARGO_PKG_VERSION")).to_owned();
-        let mut properties = WriterProperties::builder().set_created_by(created_by).build();
-        add_encoded_arrow_schema_to_metadata(&schema(), &mut properties);
-        Arc::new(properties)
-    });
-    PROPERTIES.clone()
+impl Layout {
+    /// The layout of a file with so many columns.
+    pub fn of_columns(count: usize) -> Option<Self> {
+        [Self::Whole, Self::Bare].into_iter().find(|layout| layout.parquet().num_columns() == count)
+    }
+
+    pub fn arrow(self) -> SchemaRef {
+        static BARE: LazyLock<SchemaRef> = LazyLock::new(|| {
+            let fingerprint = Field::new(FINGERPRINT, DataType::FixedSizeBinary(GUID_BYTES), true);
+            Arc::new(Schema::new([fields(), vec![fingerprint]].concat()))
+        });
+        match self {
+            Self::Whole => schema(),
+            Self::Bare => BARE.clone(),
+        }
+    }
+
+    /// The schema as Parquet has it.
+    pub fn parquet(self) -> &'static SchemaDescriptor {
+        static SCHEMAS: LazyLock<[SchemaDescriptor; 2]> = LazyLock::new(|| {
+            [Layout::Whole, Layout::Bare].map(|layout| {
+                let converted = ArrowSchemaConverter::new().convert(&layout.arrow());
+                converted.expect("every type of the schema is one of Parquet's")
+            })
+        });
+        &SCHEMAS[self as usize]
+    }
+
+    /// What a segment's footer says beyond its columns.
+    pub fn properties(self) -> WriterPropertiesPtr {
+        static PROPERTIES: LazyLock<[WriterPropertiesPtr; 2]> = LazyLock::new(|| {
+            [Layout::Whole, Layout::Bare].map(|layout| {
+                let created_by = concat!("usage-rollup ", env!("CARGO_PKG_VERSION")).to_owned();
+                let mut properties = WriterProperties::builder().set_created_by(created_by).build();
+                add_encoded_arrow_schema_to_metadata(&layout.arrow(), &mut properties);
+                Arc::new(properties)
+            })
+        });
+        PROPERTIES[self as usize].clone()
+    }
+}
+
+/// The columns that all segments have, as Parquet has them.
+pub(super) fn parquet_schema() -> &'static SchemaDescriptor {
+    Layout::Whole.parquet()
 }

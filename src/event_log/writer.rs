@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::checked::PageHashes;
 use super::columns::SegmentColumns;
 use super::packed::Key;
-use super::schema::{parquet_schema, properties};
+use super::schema::Layout;
 use super::{EventLogDir, EventLogError, PackedEvents, Segment, SegmentEnd, SegmentPartition};
 use crate::model::{Day, Instant};
 
@@ -94,12 +94,14 @@ impl SegmentWriter {
 
     fn write_files(&self, packs: &[PackedEvents], write: WriteFile) -> Result<Vec<Segment>, EventLogError> {
         let prepared = prepare(packs);
+        let layout = if packs.iter().any(PackedEvents::is_bare) { Layout::Bare } else { Layout::Whole };
         let next = AtomicUsize::new(0);
         let work = || {
             let mut written = Vec::new();
-            let mut encoder = match self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut encoder = match spare.filter(|spare| spare.layout == layout) {
                 Some(encoder) => encoder,
-                None => Encoder::new()?,
+                None => Encoder::new(layout)?,
             };
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
@@ -195,15 +197,16 @@ fn row_count(groups: &[Group]) -> usize {
 
 /// What encodes one segment after the other.
 struct Encoder {
+    layout: Layout,
     columns: SegmentColumns,
     gathered: Gathered,
     content: Vec<u8>,
 }
 
 impl Encoder {
-    fn new() -> Result<Self, EventLogError> {
-        let columns = SegmentColumns::new(parquet_schema())?;
-        Ok(Self { columns, gathered: Gathered::default(), content: Vec::new() })
+    fn new(layout: Layout) -> Result<Self, EventLogError> {
+        let columns = SegmentColumns::new(layout)?;
+        Ok(Self { layout, columns, gathered: Gathered::default(), content: Vec::new() })
     }
 
     /// Encodes a segment: what the catalog must know of it, and what its file holds.
@@ -233,10 +236,10 @@ impl Encoder {
 
     /// Makes the file of the rows of these groups, and tells where its end begins, which tells of its pages.
     fn encode(&mut self, packs: &[PackedEvents], rows: &[Row], groups: &[Group]) -> Result<usize, EventLogError> {
-        let Self { columns, gathered, content } = self;
+        let Self { layout, columns, gathered, content } = self;
         content.clear();
         content.reserve(row_count(groups) * LIKELY_ROW_BYTES);
-        let mut file = SerializedFileWriter::new(content, parquet_schema().root_schema_ptr(), properties())?;
+        let mut file = SerializedFileWriter::new(content, layout.parquet().root_schema_ptr(), layout.properties())?;
         let mut hashes = PageHashes::default();
         let mut before: Option<Key> = None;
         let mut keys = groups.iter().flat_map(|group| group.keys(rows));
@@ -318,7 +321,8 @@ fn partitions(groups: &[Group]) -> Vec<SegmentPartition> {
         .map(|day| {
             let services =
                 (day.len() <= FEW_SERVICES).then(|| day.iter().map(|of| Uuid::from_u128(of.service)).collect());
-            let partition = SegmentPartition { day: day[0].day, first_row, rows: row_count(day) as u64, services };
+            let partition =
+                SegmentPartition { day: day[0].day, first_row, rows: row_count(day) as u64, services, is_bare: false };
             first_row += partition.rows;
             partition
         })

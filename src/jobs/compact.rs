@@ -2,21 +2,17 @@
 //! lost, added or changed by it, so nothing has to be recomputed.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::replace::BYTES_TOGETHER;
 use super::{Installation, Run};
 use crate::config::EventLog;
 use crate::event_log::{EventLogError, Segment, SegmentReader, SegmentWriter, WholeRows};
-use crate::failpoint::{Point, reach};
 use crate::model::Day;
 use crate::store::{Lease, SegmentSize};
-
-/// What rows that are merged together take of memory, packed.
-const BYTES_TOGETHER: usize = 256 << 20;
 
 /// What a compaction did.
 #[derive(Debug, Default, Serialize)]
@@ -103,12 +99,11 @@ impl Compacting<'_> {
     async fn merge(&mut self, ids: &[Uuid]) -> anyhow::Result<()> {
         let Installation { store, log, .. } = self.installation;
         let segments = store.segments(ids).await?;
-        let reader = Arc::new(SegmentReader::new(log.clone()));
-        let (with, of) = (reader.clone(), log.clone());
-        let (read, staged) = self
+        let of = log.clone();
+        let (read, mut staged) = self
             .installation
             .on_threads(move || {
-                let read = read(segments, &with);
+                let read = read(segments, &SegmentReader::new(of.clone()));
                 let staged = match read.segments.len() {
                     0 | 1 => Vec::new(),
                     _ => SegmentWriter::new(of, 1).stage(read.rows.packs())?,
@@ -126,16 +121,12 @@ impl Compacting<'_> {
         if staged.is_empty() {
             return Ok(());
         }
-        reach(Point::SegmentsStaged)?;
-        store.announce_segments(self.lease, &staged).await?;
-        let (of, new) = (log.clone(), staged.clone());
-        let published = self.installation.on_threads(move || {
-            new.iter().try_for_each(|segment| of.publish(&segment.path))?;
-            rows.are_in(&new, &reader)
-        });
-        published.await??;
-        store.replace_segments(self.lease, &segments, &staged, self.installation.now()).await?;
-        self.installation.remove_discarded(self.lease).await?;
+        let was_bare = |day: Day| segments.iter().flat_map(|of| &of.partitions).all(|of| of.day != day || of.is_bare);
+        for partition in staged.iter_mut().flat_map(|segment| &mut segment.partitions) {
+            partition.is_bare = was_bare(partition.day);
+        }
+        let check = move |new: &[Segment], reader: &SegmentReader| Ok(rows.are_in(new, reader)?);
+        self.installation.replace(self.lease, &segments, &staged, check).await?;
         let bytes = |segments: &[Segment]| segments.iter().map(|segment| segment.bytes).sum::<u64>();
         self.report.merged += segments.len() as u64;
         self.report.into += staged.len() as u64;
@@ -168,13 +159,14 @@ fn largest_small(rules: &EventLog) -> u64 {
 
 /// Which of these small segments are merged: each list becomes one segment, or where it is of several days, a few.
 ///
-/// Of a day, or of those that hold several days, they are the smallest ones, as far as the largest of them has no more rows
-/// than all others together, if these are enough. So a line is written anew only when its segment grows to twice as much, and
-/// the segments that are left are each larger than all smaller ones, but for the few smallest.
+/// Of a day, or of those that hold several days, they are the smallest ones, as far as the largest of them has no more rows than
+/// all others together, if these are enough. So a line is written anew only when its segment grows to twice as much, and the
+/// segments that are left are each larger than all smaller ones, but for the few smallest. Segments with bare rows go by
+/// themselves: they are not to be written anew for what is late.
 fn choose(small: &[SegmentSize], rules: &EventLog) -> Vec<Vec<Uuid>> {
-    let mut by_day: BTreeMap<Option<Day>, Vec<SegmentSize>> = BTreeMap::new();
+    let mut by_day: BTreeMap<(Option<Day>, bool), Vec<SegmentSize>> = BTreeMap::new();
     for segment in small {
-        by_day.entry(segment.day).or_default().push(*segment);
+        by_day.entry((segment.day, segment.is_bare)).or_default().push(*segment);
     }
     by_day.into_values().flat_map(|of_day| choose_of_day(of_day, rules)).collect()
 }
@@ -210,11 +202,16 @@ fn choose_of_day(mut segments: Vec<SegmentSize>, rules: &EventLog) -> Vec<Vec<Uu
 mod tests {
     use super::*;
 
-    const RULES: EventLog = EventLog { compact_at: 4, compact_rows: 1_000 };
+    const RULES: EventLog = EventLog { compact_at: 4, compact_rows: 1_000, retention: None };
 
     /// How many rows the segments have that are merged, of one day's segments with so many.
     fn chosen(rows: &[u64]) -> Vec<Vec<u64>> {
-        let of = |(rows, id): (&u64, u128)| SegmentSize { id: Uuid::from_u128(id), rows: *rows, day: Some(Day(1)) };
+        let of = |(rows, id): (&u64, u128)| SegmentSize {
+            id: Uuid::from_u128(id),
+            rows: *rows,
+            day: Some(Day(1)),
+            is_bare: false,
+        };
         let segments: Vec<SegmentSize> = rows.iter().zip(0..).map(of).collect();
         let rows_of = |id: &Uuid| segments.iter().find(|segment| segment.id == *id).unwrap().rows;
         choose(&segments, &RULES).iter().map(|list| list.iter().map(rows_of).collect()).collect()
@@ -240,7 +237,12 @@ mod tests {
 
     #[test]
     fn days_go_by_themselves_and_so_do_segments_of_several() {
-        let of = |id: u128, day: Option<i32>| SegmentSize { id: Uuid::from_u128(id), rows: 5, day: day.map(Day) };
+        let of = |id: u128, day: Option<i32>| SegmentSize {
+            id: Uuid::from_u128(id),
+            rows: 5,
+            day: day.map(Day),
+            is_bare: false,
+        };
         let segments: Vec<SegmentSize> =
             (0..16).map(|id| of(id, [None, Some(1), Some(2), None][id as usize % 4])).collect();
         let chosen = choose(&segments, &RULES);

@@ -13,7 +13,9 @@ mod periods;
 mod plan;
 mod reading;
 mod repair;
+mod replace;
 mod replay;
+mod retention;
 mod rollup;
 mod verify;
 
@@ -37,6 +39,7 @@ pub use plan::{BackfillPlan, PlannedRow};
 pub use reading::Reading;
 pub use repair::{Repaired, repair};
 pub use replay::{ReplayReport, replay};
+pub use retention::{RetentionReport, WouldChange, plan_retention, retention};
 pub use rollup::{RollupReport, rollup};
 pub use verify::{Checked, Pending, Scope, Verified, verify};
 

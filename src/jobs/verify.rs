@@ -57,9 +57,12 @@ pub struct Pending {
 
 /// How much was held against what is stored.
 #[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Checked {
     pub segments: u64,
     pub lines: u64,
+    /// Of these, those whose contents were dropped: what is left of them was recomputed.
+    pub bare_lines: u64,
     pub services: u64,
     pub rows: u64,
     pub inputs: u64,
@@ -189,6 +192,8 @@ impl Verifying<'_> {
             segment.partitions.is_empty() || segment.partitions.iter().any(|partition| holds(partition.day))
         };
         let segments: Vec<Segment> = self.catalog.iter().filter(is_asked_for).cloned().collect();
+        let of_days = segments.iter().flat_map(|segment| &segment.partitions);
+        self.verified.checked.bare_lines = of_days.filter(|of| of.is_bare).map(|of| of.rows).sum();
         let mut voids = HashSet::new();
         let mut lines = Some(BTreeMap::new());
         for together in segments.chunks(SEGMENTS_TOGETHER) {

@@ -3,34 +3,34 @@
 use std::collections::HashMap;
 
 use super::partition::{Rows, Slice};
-use crate::event_log::{EventLogError, EventRows};
+use crate::event_log::{EventLogError, EventRows, Fingerprint};
 use crate::model::content;
-
-/// What stands for a row's content: BLAKE3, for an event that is taken for the copy of another one is not paid.
-pub(super) type Fingerprint = [u8; 32];
 
 /// The fingerprints of these rows, by row number; nothing stands in the places of all others.
 pub(super) fn fingerprints(rows: &Rows, slices: &[Slice], wanted: &[u32]) -> Result<Vec<Fingerprint>, EventLogError> {
     let mut fingerprints = vec![Fingerprint::default(); rows.all.len()];
     of_each_slice(rows, wanted, |slice, of_slice, positions| {
         let mut next = of_slice.iter();
-        slices[slice].segment.contents(positions, |content| {
+        slices[slice].segment.fingerprints(positions, |fingerprint| {
             if let Some(row) = next.next() {
-                fingerprints[*row as usize] = blake3::hash(content).into();
+                fingerprints[*row as usize] = fingerprint;
             }
         })
     })?;
     Ok(fingerprints)
 }
 
-/// The canonical contents of these rows.
+/// The canonical contents of these rows. A bare row has none, so it comes before all others that share its identity and time; it
+/// was made bare only where there were none ([`super::Folder::contested`]).
 pub(super) fn texts(rows: &Rows, slices: &[Slice], wanted: &[u32]) -> Result<HashMap<u32, String>, EventLogError> {
     let mut texts = HashMap::with_capacity(wanted.len());
     of_each_slice(rows, wanted, |slice, of_slice, positions| {
         let mut next = of_slice.iter();
         slices[slice].segment.read_rows::<EventLogError>(positions, |batch| {
-            for (event, row) in EventRows::new(batch).iter().zip(&mut next) {
-                texts.insert(*row, content(event.event_type, &event.data));
+            let rows = EventRows::new(batch);
+            for ((event, kept), row) in rows.iter().zip(rows.fingerprints()).zip(&mut next) {
+                let text = || content(event.event_type, &event.data);
+                texts.insert(*row, if kept.is_some() { String::new() } else { text() });
             }
             Ok(())
         })

@@ -12,7 +12,7 @@ use super::across::{Affected, ComparedDay, DayIdentities, Earlier, Live, Repeate
 use super::facts::{PartitionFacts, PartitionTask, VoidMark};
 use super::partition::{Part, Pass, Rows, Slice, identities_of, parts_by_service};
 use super::service::ServiceFold;
-use super::stored::stored_rows;
+use super::stored::{contested_rows, stored_rows};
 use crate::event_log::{EventLogError, Segment, SegmentPartition, SegmentReader};
 use crate::model::{Day, Instant, Zone};
 
@@ -180,6 +180,33 @@ impl Folder {
         Ok(folded)
     }
 
+    /// The rows of a partition that share identity and time with one of another content: by the place of their segment among its
+    /// slices, their numbers there. Only what they hold tells which of them comes first.
+    ///
+    /// # Errors
+    /// When a segment can't be read or is damaged.
+    pub fn contested(&self, task: &PartitionTask) -> Result<Vec<(usize, usize)>, EventLogError> {
+        let slices = self.open(task)?;
+        let parts = parts_by_service(&slices, &ALL_SERVICES, None)?;
+        let contested = |parts: &[Part]| {
+            self.with_buffers(|Buffers { rows, .. }| {
+                let passes = passes(parts, &self.rules);
+                let mut places = Vec::new();
+                for number in 0..passes {
+                    rows.load(&slices, parts, Pass { number, of: passes })?;
+                    let contested = contested_rows(rows, &slices)?;
+                    places.extend(contested.into_iter().map(|row| {
+                        let row = &rows.all[row as usize];
+                        (row.slice as usize, row.position as usize)
+                    }));
+                }
+                Ok(places)
+            })
+        };
+        let places: Vec<_> = together(&parts).into_par_iter().map(contested).collect::<Result<_, EventLogError>>()?;
+        Ok(places.concat())
+    }
+
     /// Divides the services among ranges that have about so many rows in these partitions, and at least one. What can't be
     /// read has no part in it.
     #[must_use]
@@ -243,7 +270,7 @@ impl Partition<'_> {
         Buffers { rows, last_live }: &mut Buffers,
         identities: &mut DayIdentities,
     ) -> Result<PartitionFacts, EventLogError> {
-        let passes = self.passes(parts);
+        let passes = passes(parts, self.rules);
         let mut facts = PartitionFacts::default();
         if passes == 1 {
             rows.load(&self.slices, parts, Pass::ONLY)?;
@@ -275,7 +302,7 @@ impl Partition<'_> {
         service: Uuid,
         earlier: &Earlier,
     ) -> Result<(PartitionFacts, Vec<Live>), EventLogError> {
-        let passes = self.passes(parts);
+        let passes = passes(parts, self.rules);
         let mut fold = ServiceFold::new(self, service.as_u128(), Some(earlier));
         let mut live = Vec::new();
         for number in 0..passes {
@@ -290,18 +317,18 @@ impl Partition<'_> {
         Ok((facts, live))
     }
 
-    /// In how many passes these parts must be folded.
-    fn passes(&self, parts: &[Part]) -> usize {
-        let of_all: usize = parts.iter().map(|part| part.rows.len()).sum();
-        of_all.div_ceil(self.rules.rows_per_pass).max(1)
-    }
-
     /// The voids that aim at this service.
     pub fn voids_of(&self, service: Uuid) -> &[&VoidMark] {
         let from = self.voids.partition_point(|mark| mark.service < service);
         let of_service = self.voids[from..].partition_point(|mark| mark.service == service);
         &self.voids[from..from + of_service]
     }
+}
+
+/// In how many passes these parts must be folded.
+fn passes(parts: &[Part], rules: &FoldRules) -> usize {
+    let of_all: usize = parts.iter().map(|part| part.rows.len()).sum();
+    of_all.div_ceil(rules.rows_per_pass).max(1)
 }
 
 /// Divides parts, which are sorted by service, into runs of whole services.

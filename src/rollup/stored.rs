@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use foldhash::fast::FixedState;
 
-use super::contents::{Fingerprint, fingerprints, texts};
+use super::contents::{fingerprints, texts};
 use super::partition::{Rows, Slice};
-use crate::event_log::EventLogError;
+use crate::event_log::{EventLogError, Fingerprint};
 
 /// The rows of a service that are stored, in event order, and those that are copies of them.
 pub(super) struct Stored {
@@ -41,6 +41,19 @@ pub(super) fn stored_rows(rows: &Rows, slices: &[Slice]) -> Result<Vec<Stored>, 
     Ok(services)
 }
 
+/// The rows that share identity and time with one of another content.
+pub(super) fn contested_rows(rows: &Rows, slices: &[Slice]) -> Result<Vec<u32>, EventLogError> {
+    let mut open = Tied::default();
+    for (_, parts) in &rows.services {
+        let order = in_event_order(rows, parts);
+        order.chunk_by(|a, b| is_tied(rows, *a, *b)).filter(|group| group.len() > 1).for_each(|group| open.push(group));
+    }
+    let fingerprints = fingerprints(rows, slices, &open.rows)?;
+    let is_contested =
+        |group: &&[u32]| group.iter().any(|row| fingerprints[*row as usize] != fingerprints[group[0] as usize]);
+    Ok(open.groups().filter(is_contested).flatten().copied().collect())
+}
+
 fn is_tied(rows: &Rows, a: u32, b: u32) -> bool {
     let (a, b) = (&rows.all[a as usize], &rows.all[b as usize]);
     a.time == b.time && a.identity == b.identity && rows.compare_identity(a, b).is_eq()
@@ -69,13 +82,16 @@ impl Tied {
         self.ends.push(self.rows.len());
     }
 
+    fn groups(&self) -> impl Iterator<Item = &[u32]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.rows[start..*end])
+    }
+
     /// Puts what differs in content in the place of the first row of each group, in order of content. The groups come in the
     /// order of the services' rows.
     fn resolve(&self, rows: &Rows, slices: &[Slice], services: &mut [Stored]) -> Result<(), EventLogError> {
         let fingerprints = fingerprints(rows, slices, &self.rows)?;
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        let groups = starts.zip(&self.ends).map(|(start, end)| &self.rows[start..*end]);
-        let mut groups = groups.peekable();
+        let mut groups = self.groups().peekable();
         let mut conflicts: Vec<(usize, Range<usize>)> = Vec::new();
         for (number, service) in services.iter_mut().enumerate() {
             let firsts = std::mem::take(&mut service.rows);

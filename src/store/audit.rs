@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::db::{ByDialect, Row, Shown};
 use super::{Lease, Result, Store, decode, log, usage};
-use crate::event_log::{Segment, SegmentPartition};
+use crate::event_log::Segment;
 use crate::model::{Day, Gauges, PeriodType, UsageRow};
 use crate::rollup::{MonthFacts, RecentUsers, Services, UserHistory, VoidMark};
 
@@ -66,12 +66,11 @@ impl Store {
         let mut segments = segments.iter().map(log::segment).collect::<Result<Vec<Segment>>>()?;
         let places: HashMap<Uuid, usize> = segments.iter().zip(0..).map(|(segment, at)| (segment.id, at)).collect();
         let partitions =
-            "SELECT segment_id, day, first_row, rows FROM segment_partitions ORDER BY segment_id, first_row";
+            "SELECT segment_id, day, first_row, rows, bare FROM segment_partitions ORDER BY segment_id, first_row";
         let mut partitions = self.db.exports.sql(partitions).stream();
         while let Some(row) = partitions.try_next().await? {
             if let Some(at) = places.get(&row.get::<Uuid>("segment_id")?) {
-                let (day, first_row, rows) = (row.get("day")?, row.unsigned("first_row")?, row.unsigned("rows")?);
-                segments[*at].partitions.push(SegmentPartition { day, first_row, rows, services: None });
+                segments[*at].partitions.push(log::partition(&row)?);
             }
         }
         Ok(segments)

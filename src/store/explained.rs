@@ -37,14 +37,15 @@ impl Store {
     ) -> Result<Explained> {
         let mut at_once = self.db.exports.begin_to_read().await?;
         let slices = at_once.sql(
-            "SELECT p.day, s.id, s.path, s.rows AS segment_rows, s.bytes, s.hash, s.end_at, s.end_hash, p.first_row, p.rows
+            "SELECT p.day, s.id, s.path, s.rows AS segment_rows, s.bytes, s.hash, s.end_at, s.end_hash,
+                 p.first_row, p.rows, p.bare
              FROM segment_partitions p JOIN segments s ON s.id = p.segment_id
              WHERE p.day BETWEEN $1 AND $2 ORDER BY p.day, s.id",
         );
         let mut days: BTreeMap<Day, Vec<(Segment, SegmentPartition)>> = BTreeMap::new();
         for row in slices.bind(first).bind(last).all().await? {
             let day = row.get("day")?;
-            days.entry(day).or_default().push(log::slice(&row, day)?);
+            days.entry(day).or_default().push(log::slice(&row)?);
         }
         let marks = "SELECT target_day, service_guid, target_time, source, id FROM voids
              WHERE target_day BETWEEN $1 AND $2 AND service_guid = $3";

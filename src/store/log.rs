@@ -168,7 +168,8 @@ impl Store {
     /// When the database fails, or the catalog is damaged.
     pub async fn partition_task(&self, of: Day, services: Option<Vec<Uuid>>) -> Result<PartitionTask> {
         let slices = self.db.writer.sql(
-            "SELECT s.id, s.path, s.rows AS segment_rows, s.bytes, s.hash, s.end_at, s.end_hash, p.first_row, p.rows
+            "SELECT s.id, s.path, s.rows AS segment_rows, s.bytes, s.hash, s.end_at, s.end_hash, 
+                 p.day, p.first_row, p.rows, p.bare
              FROM segment_partitions p JOIN segments s ON s.id = p.segment_id WHERE p.day = $1 ORDER BY s.id",
         );
         let slices = slices.bind(of).all().await?;
@@ -176,16 +177,25 @@ impl Store {
         let voids = self.db.writer.sql(voids).bind(of).all().await?;
         Ok(PartitionTask {
             day: of,
-            slices: slices.iter().map(|row| slice(row, of)).collect::<Result<_>>()?,
+            slices: slices.iter().map(slice).collect::<Result<_>>()?,
             voids: voids.iter().map(void).collect::<Result<_>>()?,
             services,
         })
     }
 }
 
-pub(super) fn slice(row: &Row, day: Day) -> Result<(Segment, SegmentPartition)> {
-    let (first_row, rows) = (row.unsigned("first_row")?, row.unsigned("rows")?);
-    Ok((segment(row)?, SegmentPartition { day, first_row, rows, services: None }))
+pub(super) fn slice(row: &Row) -> Result<(Segment, SegmentPartition)> {
+    Ok((segment(row)?, partition(row)?))
+}
+
+pub(super) fn partition(row: &Row) -> Result<SegmentPartition> {
+    Ok(SegmentPartition {
+        day: row.get("day")?,
+        first_row: row.unsigned("first_row")?,
+        rows: row.unsigned("rows")?,
+        services: None,
+        is_bare: row.get("bare")?,
+    })
 }
 
 /// A segment without its partitions.
@@ -253,7 +263,8 @@ async fn upsert_input(transaction: &mut Transaction, input: &Input, now: Instant
 }
 
 pub(super) async fn insert_segments(transaction: &mut Transaction, segments: &[Segment], now: Instant) -> Result<()> {
-    static PARTITIONS: Insert = Insert::new("segment_partitions", &["day", "segment_id", "first_row", "rows"], "");
+    static PARTITIONS: Insert =
+        Insert::new("segment_partitions", &["day", "segment_id", "first_row", "rows", "bare"], "");
     for segment in segments {
         record(Step::ReliedOn(&segment.path));
         let insert = transaction.sql(
@@ -283,7 +294,8 @@ pub(super) async fn insert_segments(transaction: &mut Transaction, segments: &[S
                 .push(partition.day)
                 .push(*id)
                 .push(partition.first_row.cast_signed())
-                .push(partition.rows.cast_signed());
+                .push(partition.rows.cast_signed())
+                .push(partition.is_bare);
         })
         .await
 }

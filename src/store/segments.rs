@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::db::{Guids, Insert, Spelled, Transaction};
 use super::{Lease, Result, Store, StoreError, log, reach};
-use crate::event_log::{Segment, SegmentPartition};
+use crate::event_log::Segment;
 use crate::failpoint::Point;
 use crate::model::{Day, Instant};
 
@@ -17,6 +17,8 @@ pub struct SegmentSize {
     pub rows: u64,
     /// The UTC day of its rows; none where they are of several.
     pub day: Option<Day>,
+    /// Whether all of them are bare.
+    pub is_bare: bool,
 }
 
 /// The file of a segment that is not part of the log, and goes: it was replaced, or was to replace others and did not come
@@ -34,14 +36,20 @@ impl Store {
     /// When the database fails.
     pub async fn small_segments(&self, rows: u64) -> Result<Vec<SegmentSize>> {
         let small = self.db.writer.sql(
-            "SELECT s.id, s.rows, min(p.day) AS first_day, max(p.day) AS last_day
+            "SELECT s.id, s.rows, min(p.day) AS first_day, max(p.day) AS last_day,
+                 CAST(sum(CASE WHEN p.bare THEN 0 ELSE 1 END) AS bigint) AS whole
              FROM segments s JOIN segment_partitions p ON p.segment_id = s.id
              WHERE s.rows <= $1 GROUP BY s.id, s.rows ORDER BY s.id",
         );
         let rows = small.bind(rows.cast_signed()).all().await?;
         let size = |row: &super::db::Row| {
             let (first, last): (Day, Day) = (row.get("first_day")?, row.get("last_day")?);
-            Ok(SegmentSize { id: row.get("id")?, rows: row.unsigned("rows")?, day: (first == last).then_some(first) })
+            Ok(SegmentSize {
+                id: row.get("id")?,
+                rows: row.unsigned("rows")?,
+                day: (first == last).then_some(first),
+                is_bare: row.get::<i64>("whole")? == 0,
+            })
         };
         rows.iter().map(size).collect()
     }
@@ -52,15 +60,15 @@ impl Store {
     /// When the database fails, or one of them is not live.
     pub async fn segments(&self, ids: &[Uuid]) -> Result<Vec<Segment>> {
         static SEGMENTS: Spelled = Spelled::new(
-            "SELECT s.id, s.path, s.rows AS segment_rows, s.bytes, s.hash, s.end_at, s.end_hash, p.day, p.first_row, p.rows
+            "SELECT s.id, s.path, s.rows AS segment_rows, s.bytes, s.hash, s.end_at, s.end_hash,
+                 p.day, p.first_row, p.rows, p.bare
              FROM segments s JOIN segment_partitions p ON p.segment_id = s.id
              WHERE s.id {in guids $1} ORDER BY s.id, p.first_row",
         );
         let rows = self.db.writer.sql(&SEGMENTS).bind(Guids::from(ids)).all().await?;
         let mut segments: Vec<Segment> = Vec::with_capacity(ids.len());
         for row in &rows {
-            let (first_row, rows) = (row.unsigned("first_row")?, row.unsigned("rows")?);
-            let partition = SegmentPartition { day: row.get("day")?, first_row, rows, services: None };
+            let partition = log::partition(row)?;
             let id: Uuid = row.get("id")?;
             if segments.last().is_none_or(|last| last.id != id) {
                 segments.push(log::segment(row)?);
@@ -68,6 +76,17 @@ impl Store {
             segments.last_mut().into_iter().for_each(|last| last.partitions.push(partition.clone()));
         }
         if segments.len() == ids.len() { Ok(segments) } else { Err(not_live()) }
+    }
+
+    /// The parts of live segments that are not bare, of UTC days up to this one: their days, in order, their segments, and how
+    /// many rows they have.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn whole_partitions(&self, last: Day) -> Result<Vec<(Day, Uuid, u64)>> {
+        let whole = "SELECT day, segment_id, rows FROM segment_partitions WHERE day <= $1 AND NOT bare ORDER BY day, segment_id";
+        let rows = self.db.writer.sql(whole).bind(last).all().await?;
+        rows.iter().map(|row| Ok((row.get("day")?, row.get("segment_id")?, row.unsigned("rows")?))).collect()
     }
 
     /// Notes that the files of these segments, which are to replace others, are not part of the log: whoever finds them

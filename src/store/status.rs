@@ -29,6 +29,8 @@ pub struct Status {
     pub inputs_failed: i64,
     pub segments: i64,
     pub segment_bytes: i64,
+    /// Lines whose contents were dropped (`event_log.retention`).
+    pub bare_lines: i64,
     pub first_day: Option<i32>,
     pub last_day: Option<i32>,
     pub dirty_partitions: i64,
@@ -112,6 +114,7 @@ impl Store {
             inputs_failed: number("inputs_failed")?,
             segments: number("segments")?,
             segment_bytes: number("segment_bytes")?,
+            bare_lines: number("bare_lines")?,
             first_day: row.get("first_day")?,
             last_day: row.get("last_day")?,
             dirty_partitions: number("dirty_partitions")?,

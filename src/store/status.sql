@@ -7,6 +7,7 @@ SELECT
         (SELECT 1 FROM inputs later WHERE later.name = i.name AND later.id > i.id AND later.state = 'done')) AS inputs_failed,
     (SELECT count(*) FROM segments) AS segments,
     (SELECT CAST(coalesce(sum(bytes), 0) AS bigint) FROM segments) AS segment_bytes,
+    (SELECT CAST(coalesce(sum(rows), 0) AS bigint) FROM segment_partitions WHERE bare) AS bare_lines,
     (SELECT min(day) FROM segment_partitions) AS first_day,
     (SELECT max(day) FROM segment_partitions) AS last_day,
     (SELECT count(DISTINCT day) FROM dirty_partitions) AS dirty_partitions,

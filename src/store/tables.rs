@@ -71,7 +71,7 @@ fn ingested() -> Vec<Table> {
         ("end_hash", Bytes),
         ("created_at", Instant),
     ];
-    let partitions = [("day", Day), ("segment_id", Guid), ("first_row", Integer), ("rows", Integer)];
+    let partitions = [("day", Day), ("segment_id", Guid), ("first_row", Integer), ("rows", Integer), ("bare", Flag)];
     let discarded = [("segment_id", Guid), ("path", Text)];
     let dead_letters = [
         ("id", Integer),

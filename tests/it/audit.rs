@@ -63,7 +63,7 @@ fn verify_tells_what_it_compared_and_what_differs(on: On) {
     Compared with the event log: 1 segments with 18 lines, 2 services with 14 rows, 1 inputs
     Everything is as the event log has it.
     ");
-    insta::assert_snapshot!(at(&binary, &["verify", "--json", "--service", SERVICE]), @r#"{"clean":true,"repaired":null,"verified":{"checked":{"inputs":0,"lines":0,"rows":9,"segments":0,"services":1},"differences":{"more":0,"named":[]},"pending":{"days":0,"services":0},"unreadable":{}}}"#);
+    insta::assert_snapshot!(at(&binary, &["verify", "--json", "--service", SERVICE]), @r#"{"clean":true,"repaired":null,"verified":{"checked":{"bareLines":0,"inputs":0,"lines":0,"rows":9,"segments":0,"services":1},"differences":{"more":0,"named":[]},"pending":{"days":0,"services":0},"unreadable":{}}}"#);
     let folder = binary.path("data/events/mixed");
     let segment = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
     let whole = fs::read(&segment).unwrap();

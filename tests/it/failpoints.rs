@@ -20,11 +20,12 @@ const LATER: &str = "2026-04-03T12:00:00Z";
 const SIGKILL: i32 = 9;
 
 /// What is done one after the other: each step is done once in peace, and once for each point that it reaches.
-const STEPS: [(&str, &[&str]); 8] = [
+const STEPS: [(&str, &[&str]); 9] = [
     (ARRIVES, &["ingest", "one.ndjson", "two.ndjson", "three.ndjson"]),
     (ARRIVES, &["ingest"]),
     (ARRIVES, &["compact"]),
     (LATER, &["periods", "lock", "2026-03"]),
+    (LATER, &["retention"]),
     (LATER, &["ingest", "late.ndjson"]),
     (LATER, &["backfill", "--from", "2026-03-01", "--to", "2026-03-31"]),
     (LATER, &["periods", "unlock", "2026-03"]),
@@ -44,7 +45,8 @@ struct Step {
 fn steps(on: On) -> Vec<Step> {
     let binary = Binary::new(on)
         .with("USAGE_ROLLUP__INGEST__EVENTS_PER_COMMIT", "1000")
-        .with("USAGE_ROLLUP__EVENT_LOG__COMPACT_AT", "2");
+        .with("USAGE_ROLLUP__EVENT_LOG__COMPACT_AT", "2")
+        .with("USAGE_ROLLUP__EVENT_LOG__RETENTION", "1days");
     let plan = ["--events", "6000", "--services", "6", "--users", "60", "--days", "40", "--end", "2026-03-31"];
     let lines = binary.ok(&[["generate"].as_slice(), &plan].concat());
     let lines: Vec<&str> = lines.lines().collect();

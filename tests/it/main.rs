@@ -35,6 +35,7 @@ mod proxy;
 mod random_events;
 mod random_spelling;
 mod restarts;
+mod retention;
 mod rooms;
 mod server;
 mod store;

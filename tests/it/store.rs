@@ -133,7 +133,7 @@ async fn states_change_when_they_are_due(on: On) {
 }
 
 fn segment(number: u128, day: &str, services: Option<Vec<Uuid>>) -> Segment {
-    let partition = SegmentPartition { day: self::day(day), first_row: 0, rows: 9, services };
+    let partition = SegmentPartition { day: self::day(day), first_row: 0, rows: 9, services, is_bare: false };
     Segment {
         id: Uuid::from_u128(number),
         path: number.to_string(),

@@ -74,6 +74,9 @@ pub struct EventEntry {
     /// Whether its UTC day waits to be rolled up, so that the row may not have it yet.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub pending: bool,
+    /// Whether no more is kept of its content than what numbers rest on (`event_log.retention`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dropped: bool,
     pub place: Place,
 }
 

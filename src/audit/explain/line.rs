@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::event_log::{EventLogError, EventRows, OpenSegment};
+use crate::event_log::{EventLogError, EventRows, Fingerprint, OpenSegment};
 use crate::model::{Event, EventType, Feature, GroupType, Instant, content};
 use crate::rollup::VoidMark;
 
@@ -41,7 +41,9 @@ pub(super) struct Line {
     /// Of its input.
     pub number: u64,
     /// What its content is told from others' by.
-    content: [u8; 32],
+    content: Fingerprint,
+    /// Whether no more is there of that content than what numbers rest on.
+    pub is_bare: bool,
 }
 
 /// What became of a line; others are told by their places among the lines.
@@ -69,13 +71,17 @@ pub(super) fn read(service: Uuid, slices: &[DaySlice]) -> Result<Vec<Line>, Even
     let mut sources: HashMap<String, Arc<str>> = HashMap::new();
     for (slice, number) in slices.iter().zip(0..) {
         let positions = positions(service, slice)?;
-        let mut rows = positions.iter();
+        let mut contents = Vec::with_capacity(positions.len());
+        slice.segment.fingerprints(&positions, |content| contents.push(content))?;
+        let mut rows = positions.iter().zip(contents);
         slice.segment.read_rows::<EventLogError>(&positions, |batch| {
             let events = EventRows::new(batch);
-            for ((event, (input, line)), row) in events.iter().zip(events.places()).zip(&mut rows) {
+            let places = events.places().zip(events.fingerprints());
+            for ((event, (place, kept)), (row, content)) in events.iter().zip(places).zip(&mut rows) {
                 let source = sources.entry(event.source.clone().into_owned());
                 let source = source.or_insert_with(|| event.source.as_ref().into()).clone();
-                lines.push(Line::of(&event, source, (number, *row), (input, line)));
+                let line = Line::of(&event, source, (number, *row), place, content);
+                lines.push(Line { is_bare: kept.is_some(), ..line });
             }
             Ok(())
         })?;
@@ -90,7 +96,13 @@ pub(super) fn positions(service: Uuid, slice: &DaySlice) -> Result<Vec<usize>, E
 }
 
 impl Line {
-    fn of(event: &Event<'_>, source: Arc<str>, (slice, row): (usize, usize), (input, number): (i64, u64)) -> Self {
+    fn of(
+        event: &Event<'_>,
+        source: Arc<str>,
+        (slice, row): (usize, usize),
+        (input, number): (i64, u64),
+        content: Fingerprint,
+    ) -> Self {
         let data = &event.data;
         let attachments = data.attachments.as_deref().unwrap_or_default();
         let of_message = attachments.iter().map(|attachment| i128::from(attachment.size_bytes)).sum::<i128>();
@@ -109,7 +121,8 @@ impl Line {
             row,
             input,
             number,
-            content: blake3::hash(content(event.event_type, data).as_bytes()).into(),
+            content,
+            is_bare: false,
         }
     }
 
@@ -207,9 +220,12 @@ pub(super) fn judge(
     Ok(Judged { lines, fates, live })
 }
 
-/// The content of a line, which orders those that share identity and time.
+/// The content of a line, which orders those that share identity and time. One that is bare comes first.
 fn text(line: &Line, slices: &[DaySlice]) -> Result<String, EventLogError> {
     let mut text = String::new();
+    if line.is_bare {
+        return Ok(text);
+    }
     slices[line.slice].segment.read_rows::<EventLogError>(&[line.row], |batch| {
         text.extend(EventRows::new(batch).iter().map(|event| content(event.event_type, &event.data)));
         Ok(())

@@ -220,7 +220,8 @@ impl Tally {
             let mut rows = voids.iter();
             slice.segment.read_rows::<EventLogError>(&voids, |batch| {
                 let events = EventRows::new(batch);
-                for ((event, (input, line)), row) in events.iter().zip(events.places()).zip(&mut rows) {
+                let places = events.places().zip(events.fingerprints());
+                for ((event, ((input, line), kept)), row) in events.iter().zip(places).zip(&mut rows) {
                     let Some(takes_back) = VoidMark::of(&event).and_then(|mark| self.voided.remove(&mark)) else {
                         continue;
                     };
@@ -231,6 +232,7 @@ impl Tally {
                         id: event.id.clone().into_owned(),
                         user: None,
                         pending: false,
+                        dropped: kept.is_some(),
                         place: place(&slice.path, *row, input, line),
                     });
                     for at in takes_back {
@@ -273,6 +275,7 @@ fn event_entry(line: &Line, path: &str, is_pending: bool) -> EventEntry {
         id: line.id.clone(),
         user: line.user.filter(|_| line.event_type.changes_users()).map(guid),
         pending: is_pending,
+        dropped: line.is_bare,
         place: place(path, line.row, line.input, line.number),
     }
 }

@@ -8,13 +8,56 @@ use parquet::schema::types::ColumnDescriptor;
 use super::page::{ColumnPages, Dictionary, Values};
 use super::{Corrupt, GroupPages, PageError};
 use crate::event_log::schema::parquet_schema;
-use crate::event_log::{EventLogError, OpenSegment};
+use crate::event_log::{EventLogError, Fingerprint, OpenSegment};
 
 /// The columns that are no part of an event's content: its identity and time, where its line stood, and what a copy is told
 /// by. All others are its type and the members of its `data`.
 const NO_CONTENT: [&str; 8] = ["service_guid", "time", "source", "id_guid", "id", "is_copy", "input", "line"];
 
 impl OpenSegment {
+    /// Calls `take` with the fingerprint of the content of each of these rows, by their numbers within the segment, which must
+    /// rise: that which a bare row has kept, or else that of what is there.
+    ///
+    /// # Errors
+    /// When the segment can't be decoded.
+    pub fn fingerprints(&self, rows: &[usize], mut take: impl FnMut(Fingerprint)) -> Result<(), EventLogError> {
+        let Some(column) = self.fingerprints_at() else {
+            return self.contents(rows, |content| take(Fingerprint::of(content)));
+        };
+        let kept = self.checked(|| self.kept_fingerprints(column, rows))?;
+        let is_whole = kept.iter().map(Option::is_none);
+        let whole: Vec<usize> = rows.iter().zip(is_whole).filter_map(|(row, is)| is.then_some(*row)).collect();
+        let mut of_whole = Vec::with_capacity(whole.len());
+        self.contents(&whole, |content| of_whole.push(Fingerprint::of(content)))?;
+        let mut of_whole = of_whole.into_iter();
+        for kept in kept {
+            kept.or_else(|| of_whole.next()).into_iter().for_each(&mut take);
+        }
+        Ok(())
+    }
+
+    fn kept_fingerprints(&self, column: usize, rows: &[usize]) -> Result<Vec<Option<Fingerprint>>, PageError> {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(Vec::new()) };
+        let mut wanted = rows.iter().peekable();
+        let mut kept = Vec::with_capacity(rows.len());
+        for group in self.pages_of(&(*first..*last + 1)) {
+            let (mut pages, _) = ColumnPages::open(self, &group, column)?;
+            for page in group.pages {
+                let mut of_page = vec![None; page.len()];
+                let mut present = Vec::new();
+                let data = pages.next()?;
+                let values = data.optional(page.len(), |run| present.extend(run))?.guids()?;
+                for (row, bytes) in present.into_iter().zip(values) {
+                    of_page[row] = Some(Fingerprint(*bytes));
+                }
+                while let Some(row) = wanted.next_if(|row| **row < page.end) {
+                    kept.push(of_page[row - page.start]);
+                }
+            }
+        }
+        if kept.len() == rows.len() { Ok(kept) } else { Err(Corrupt("rows beyond the end were asked for").into()) }
+    }
+
     /// Calls `take` with the content of each of these rows, by their numbers within the segment, which must rise. It is told
     /// as bytes that two rows, of whatever segments, share exactly if their contents are the same ([`crate::model::content`]):
     /// the log has one form for each type and member, and a column for each.

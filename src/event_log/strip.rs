@@ -1,0 +1,119 @@
+//! Rows made bare: of an event's content there stays what numbers rest on, and a fingerprint of what it was. So it counts as
+//! before, can be taken back, and whatever is delivered again is known to be a copy, or to conflict.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use arrow_array::RecordBatch;
+use uuid::Uuid;
+
+use super::digest::Sum;
+use super::rewrite::{NotTaken, Packs, read_back};
+use super::{EventLogError, EventRows, Fingerprint, OpenSegment, PackedEvents, Segment, SegmentReader};
+use crate::model::{Attachment, Day, Event, EventData, content};
+
+/// Rows of segments, bare where they are of certain days, with what they add up to.
+pub struct BareRows {
+    packs: Packs,
+    sum: Sum,
+}
+
+impl BareRows {
+    /// No rows yet; they may take so many bytes of memory, about.
+    #[must_use]
+    pub fn within(max_bytes: usize) -> Self {
+        Self { packs: Packs::within(max_bytes), sum: Sum::default() }
+    }
+
+    /// Takes all rows of a segment, or none, and tells which: none where they take too much memory together with the others. Bare
+    /// are those of these days, but for some rows by their numbers. Segments come in the order of their ids.
+    ///
+    /// # Errors
+    /// When the segment can't be read or is damaged.
+    pub fn add(
+        &mut self,
+        segment: &OpenSegment,
+        days: &BTreeSet<Day>,
+        but_for: &HashSet<usize>,
+    ) -> Result<bool, EventLogError> {
+        let mut fingerprints = Vec::with_capacity(segment.rows());
+        segment.fingerprints(&(0..segment.rows()).collect::<Vec<usize>>(), |of| fingerprints.push(of))?;
+        let (mut sum, mut row, mut open) = (self.sum, 0, HashMap::new());
+        self.packs.whole_or_none(|packs| {
+            segment.read_all(|batch| {
+                let rows = EventRows::new(batch);
+                for ((event, kept), place) in rows.iter().zip(rows.fingerprints()).zip(rows.places()) {
+                    let is_due = days.contains(&Day::utc_of(event.time)) && !but_for.contains(&row);
+                    let (event, fingerprint) = match kept {
+                        None if is_due => (bare(event), Some(fingerprints[row])),
+                        kept => (event, kept),
+                    };
+                    sum.add(essence(&event, fingerprint, place));
+                    packs.push(&event, place, fingerprint, &mut open);
+                    row += 1;
+                }
+                packs.must_fit()
+            })?;
+            self.sum = sum;
+            Ok::<(), NotTaken>(())
+        })
+    }
+
+    #[must_use]
+    pub fn packs(&self) -> &[PackedEvents] {
+        self.packs.all()
+    }
+
+    /// Reads these segments back, which were written of the rows: they must hold each of them once, in the log's order, with
+    /// copies marked, and on the days that they say.
+    ///
+    /// # Errors
+    /// When they do not, or can't be read.
+    pub fn are_in(&self, segments: &[Segment], reader: &SegmentReader) -> Result<(), EventLogError> {
+        let mut sum = Sum::default();
+        read_back(segments, reader, |batch: &RecordBatch| {
+            let rows = EventRows::new(batch);
+            for ((event, fingerprint), place) in rows.iter().zip(rows.fingerprints()).zip(rows.places()) {
+                sum.add(essence(&event, fingerprint, place));
+            }
+        })?;
+        if sum == self.sum { Ok(()) } else { Err(super::rewrite::other_rows(segments)) }
+    }
+}
+
+/// What stays of an event: what rollup looks at, what a void aims at, and the directory's documents.
+fn bare(event: Event<'_>) -> Event<'_> {
+    let EventData { user_guid, group_type, feature, quantity, size_bytes, attachments, voided, patch, .. } = event.data;
+    let without_guid = |of: Attachment| Attachment { attachment_guid: Uuid::nil(), size_bytes: of.size_bytes };
+    let data = EventData {
+        user_guid: user_guid.filter(|_| event.event_type.changes_users()),
+        group_type,
+        feature,
+        quantity,
+        size_bytes,
+        attachments: attachments.map(|all| all.into_iter().map(without_guid).collect()),
+        voided,
+        patch,
+        ..EventData::default()
+    };
+    Event { data, ..event }
+}
+
+/// A hash of everything that a row has.
+fn essence(event: &Event<'_>, fingerprint: Option<Fingerprint>, (input, line): (i64, u64)) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    let mut text = |text: &str| {
+        hasher.update(&text.len().to_le_bytes());
+        hasher.update(text.as_bytes());
+    };
+    text(&event.source);
+    text(&event.id);
+    text(&content(event.event_type, &event.data));
+    hasher.update(event.service.as_bytes());
+    hasher.update(&event.time.nanos().to_le_bytes());
+    hasher.update(&input.to_le_bytes());
+    hasher.update(&line.to_le_bytes());
+    if let Some(Fingerprint(bytes)) = fingerprint {
+        hasher.update(&bytes);
+    }
+    hasher.finalize()
+}
