@@ -36,6 +36,7 @@ use clap::{Parser, Subcommand};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Layers};
 use crate::jobs::{Installation, Reading, Run};
+use crate::store::advice;
 use crate::telemetry::{self, LogFormat};
 
 const DEFAULT_DATA_DIR: &str = "data";
@@ -118,6 +119,9 @@ pub fn main() -> ExitCode {
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("usage-rollup: {error:#}");
+            if let Some(what_to_do) = error.chain().find_map(advice) {
+                eprintln!("{what_to_do}");
+            }
             let is_usage = error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<WrongUsage>());
             ExitCode::from(if is_usage { 2 } else { 1 })
         }

@@ -39,7 +39,7 @@ use uuid::Uuid;
 
 pub use audit::{AuditedInput, StoredProgress, StoredState};
 pub use copy::{Copied, CopiedTable, CopyError};
-pub use db::{Server, StoreUrl, UrlError, without_password};
+pub use db::{Server, StoreUrl, UrlError, advice, without_password};
 pub use dead_letters::{DeadLetter, StoredDeadLetter};
 pub use dirty::{Arrived, DirtyPartition};
 pub use draw::{Redraw, ServiceToDraw};

@@ -11,6 +11,7 @@ mod text;
 mod url;
 mod value;
 
+use std::error::Error;
 use std::sync::Arc;
 
 use sqlx::migrate::MigrateError;
@@ -86,6 +87,11 @@ pub(super) async fn open_to_read(url: &StoreUrl) -> sqlx::Result<Pools> {
 /// Whether a statement failed because a table is not there.
 pub(super) fn is_no_such_table(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| sqlite::is_no_such_table(error) || postgres::is_no_such_table(error))
+}
+
+/// What to do about an error, where it is one of the database's and does not say.
+pub fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    sqlite::advice(error.downcast_ref::<sqlx::Error>()?.as_database_error()?)
 }
 
 /// Whether the database could not be reached, so that the same may succeed later.

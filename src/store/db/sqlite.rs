@@ -34,6 +34,17 @@ pub(super) fn is_out_of_reach(error: &dyn DatabaseError) -> bool {
     code.and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| OUT_OF_REACH.contains(&(code & 0xff)))
 }
 
+/// What to do about an error whose own words do not say: SQLite has one for all that goes wrong with a file.
+pub(super) fn advice(error: &dyn DatabaseError) -> Option<&'static str> {
+    let code = error.try_downcast_ref::<SqliteError>().and_then(DatabaseError::code)?;
+    match code.parse::<i32>().ok()? & 0xff {
+        8 | 14 => Some("is the database's directory there, and may it be written to? It may be read-only"),
+        10 => Some("the disk can't be read or written; where it is full, make room, and run the same command again"),
+        13 => Some("the disk is full: make room, and run the same command again"),
+        _ => None,
+    }
+}
+
 /// SQLite has no code of its own for it.
 pub(super) fn is_no_such_table(error: &dyn DatabaseError) -> bool {
     error.try_downcast_ref::<SqliteError>().is_some_and(|error| error.message().starts_with("no such table"))
