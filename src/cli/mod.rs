@@ -1,6 +1,7 @@
 //! The command line: one file a command (`spec/cli.md`).
 
 mod backfill;
+mod backup;
 mod completions;
 mod config;
 mod dead_letters;
@@ -11,10 +12,12 @@ mod generate;
 mod ingest;
 mod keys;
 mod man;
+mod orphans;
 mod output;
 mod periods;
 mod progress;
 mod restatements;
+mod restore;
 mod rollup;
 mod run;
 mod serve;
@@ -87,6 +90,9 @@ enum Command {
     Services(services::Args),
     Keys(keys::Args),
     DeadLetters(dead_letters::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
+    Orphans(orphans::Args),
     Status(status::Args),
     Store(store::Args),
     Generate(generate::Args),
@@ -145,6 +151,9 @@ impl Cli {
                 Command::Services(args) => args.run(&options).await,
                 Command::Keys(args) => args.run(&options).await,
                 Command::DeadLetters(args) => args.run(&options).await,
+                Command::Backup(args) => Box::pin(args.run(&options)).await,
+                Command::Restore(args) => Box::pin(args.run(&options)).await,
+                Command::Orphans(args) => Box::pin(args.run(&options)).await,
                 Command::Status(args) => args.run(&options).await,
                 Command::Store(args) => args.run(&options).await,
                 Command::Generate(args) => args.run(&options),

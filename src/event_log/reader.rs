@@ -84,7 +84,11 @@ impl OpenSegment {
         let metadata = ArrowReaderMetadata::load(&end, options).map_err(|error| damaged(error.to_string()))?;
         let file = CheckedFile::new(file, segment.bytes, metadata.metadata())
             .map_err(|Corrupt(detail)| damaged(detail.to_owned()))?;
-        Ok(Self { path, file: Arc::new(file), metadata })
+        Ok(Self::of(path, Arc::new(file), metadata))
+    }
+
+    pub(super) fn of(path: PathBuf, file: Arc<CheckedFile>, metadata: ArrowReaderMetadata) -> Self {
+        Self { path, file, metadata }
     }
 
     /// How many rows it has.
@@ -100,7 +104,7 @@ impl OpenSegment {
     pub fn read_rows<E: From<EventLogError>>(
         &self,
         rows: &[usize],
-        mut take: impl FnMut(&RecordBatch) -> Result<(), E>,
+        take: impl FnMut(&RecordBatch) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut next = 0;
         let mut selectors = Vec::with_capacity(rows.len() * 2);
@@ -109,15 +113,31 @@ impl OpenSegment {
             selectors.push(RowSelector::select(1));
             next = row + 1;
         }
+        self.read_batches(Some(RowSelection::from(selectors)), take)
+    }
+
+    /// Calls `take` with all rows and all columns, some rows at a time.
+    ///
+    /// # Errors
+    /// When the segment can't be decoded, or what `take` returns.
+    pub fn read_all<E: From<EventLogError>>(&self, take: impl FnMut(&RecordBatch) -> Result<(), E>) -> Result<(), E> {
+        self.read_batches(None, take)
+    }
+
+    fn read_batches<E: From<EventLogError>>(
+        &self,
+        selection: Option<RowSelection>,
+        mut take: impl FnMut(&RecordBatch) -> Result<(), E>,
+    ) -> Result<(), E> {
         let damaged = |detail: String| EventLogError::Damaged { path: self.path.clone(), detail };
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata((*self.file).clone(), self.metadata.clone());
-        let reader = builder
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata((*self.file).clone(), self.metadata.clone())
             .with_projection(ProjectionMask::all())
-            .with_batch_size(ROWS_PER_BATCH)
-            .with_row_selection(RowSelection::from(selectors))
-            .build()
-            .map_err(|error| damaged(error.to_string()))?;
-        for batch in reader {
+            .with_batch_size(ROWS_PER_BATCH);
+        let builder = match selection {
+            Some(selection) => builder.with_row_selection(selection),
+            None => builder,
+        };
+        for batch in builder.build().map_err(|error| damaged(error.to_string()))? {
             take(&batch.map_err(|error| damaged(error.to_string()))?)?;
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Jobs: where the asynchronous store meets the synchronous pipeline and rollup core. One file a job.
 
 mod backfill;
+mod backup;
 mod belonging;
 mod copy;
 mod draw;
@@ -8,11 +9,13 @@ mod explain;
 mod import;
 mod ingest;
 mod merge;
+mod orphans;
 mod periods;
 mod plan;
 mod reading;
 mod repair;
 mod replay;
+mod restore;
 mod rollup;
 mod verify;
 
@@ -26,21 +29,24 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use thiserror::Error;
 
 pub use backfill::{PlanChanged, backfill, backfill_as_planned, plan_backfill};
+pub use backup::{BackedUp, BackupError, back_up};
 pub use copy::copy_store;
 pub use explain::{Asked, explain};
 pub use import::{ImportError, import_services};
 pub use ingest::{IngestReport, Wanted, inbox_holds_files, ingest};
+pub use orphans::{AdoptedFile, AdoptedOrphans, Adoption, FoundOrphan, adopt_orphans, list_orphans};
 pub use periods::{PeriodError, lock_month, unlock_month};
 pub use plan::{BackfillPlan, PlannedRow};
 pub use reading::Reading;
 pub use repair::{Repaired, repair};
 pub use replay::{ReplayReport, replay};
+pub use restore::{RestoreError, Restored, restore};
 pub use rollup::{RollupReport, rollup};
 pub use verify::{Checked, Pending, Scope, Verified, verify};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::event_log::EventLogDir;
+use crate::event_log::{EventLogDir, Orphan};
 use crate::ingest::Progress;
 use crate::model::{Day, Instant};
 use crate::store::{JobOutcome, Lease, LeaseError, Store};
@@ -87,6 +93,10 @@ pub enum JobError {
         "the data directory {data_dir} and the store {store} are not of the same installation; set store.url to the store that this directory was used with last, or --data-dir to that store's"
     )]
     OtherInstallation { data_dir: PathBuf, store: String },
+    #[error(
+        "a backup is being restored into {data_dir}, or that was cut short: run the same `usage-rollup restore` again"
+    )]
+    RestoreCutShort { data_dir: PathBuf },
     #[error("interrupted; what was committed is kept, and the same command goes on from there")]
     Interrupted,
     #[error(transparent)]
@@ -143,13 +153,33 @@ impl Installation {
     pub async fn lease(&self, run: &Run) -> anyhow::Result<Lease> {
         let lease = self.take_lease(run).await?;
         self.claim()?;
-        if !self.is_clean.load(Ordering::Relaxed) {
-            for orphan in self.log.clean_up(&self.store.live_paths().await?)? {
-                tracing::warn!(path = %orphan.display(), "moved aside a segment that the catalog does not know");
-            }
+        if !self.is_clean.load(Ordering::Relaxed) || lease.lost_commits() > 0 {
+            self.set_aside(&lease).await?;
             self.is_clean.store(true, Ordering::Relaxed);
         }
         Ok(lease)
+    }
+
+    /// Moves files aside that the catalog does not know, and tells how many. Where the database is an older copy, they were part
+    /// of the log.
+    async fn set_aside(&self, lease: &Lease) -> anyhow::Result<usize> {
+        let lost = lease.lost_commits();
+        let kind = if lost > 0 { Orphan::Lost } else { Orphan::CutShort };
+        let orphans = self.log.clean_up(&self.store.live_paths().await?, kind)?;
+        for orphan in &orphans {
+            tracing::warn!(path = %orphan.display(), "moved aside a segment that the catalog does not know");
+        }
+        if lost > 0 {
+            tracing::error!(
+                lost_commits = lost,
+                segments = orphans.len(),
+                store = %self.config.store.url,
+                "the database is older than its data directory: it lacks the last commits that were made from here. Segments \
+                 that it does not know are in orphans/lost; `usage-rollup orphans adopt` brings them back"
+            );
+            lease.accept_loss();
+        }
+        Ok(orphans.len())
     }
 
     /// Takes the lease for a job, and notes that it has begun.
@@ -215,11 +245,16 @@ fn must_be_in(stored: String, config: &Config) -> Result<(), JobError> {
     if stored == configured { Ok(()) } else { Err(JobError::OtherZone { stored, configured: configured.to_owned() }) }
 }
 
+/// Runs synchronous work off the runtime's threads.
+async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await.context("a worker thread panicked")
+}
+
 async fn run_on<T: Send + 'static>(
     threads: Arc<ThreadPool>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> anyhow::Result<T> {
-    tokio::task::spawn_blocking(move || threads.install(work)).await.context("a worker thread panicked")
+    off_runtime(move || threads.install(work)).await
 }
 
 impl Run {

@@ -67,7 +67,7 @@ impl Repairing<'_> {
         // Facts move the ledger, so it is looked at again behind them.
         let ledger = if facts.is_empty() { ledger } else { Vec::new() };
         if has_orphans {
-            repaired.orphans += self.installation.log.clean_up(&store.live_paths().await?)?.len();
+            repaired.orphans += self.installation.set_aside(self.lease).await?;
         }
         let today = self.installation.today();
         let is_drawn = |service| facts.iter().chain(&rows).any(|fix| fix.service == service);

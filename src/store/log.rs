@@ -18,6 +18,8 @@ pub enum InputKind {
     Stdin,
     /// `services import`
     Import,
+    /// `orphans adopt`: lines that an input of another number had brought in
+    Adopted,
 }
 
 impl InputKind {
@@ -27,6 +29,7 @@ impl InputKind {
             Self::Inbox => "inbox",
             Self::Stdin => "stdin",
             Self::Import => "import",
+            Self::Adopted => "adopted",
         }
     }
 }
@@ -146,6 +149,24 @@ impl Store {
         insert_voids(&mut transaction, &commit.voids).await?;
         dirty::mark_dirty(&mut transaction, commit).await?;
         transaction.commit().await
+    }
+
+    /// Whether there is an input of this kind and signature.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_input(&self, kind: InputKind, signature: &str) -> Result<bool> {
+        let any = self.db.writer.sql("SELECT 1 FROM inputs WHERE kind = $1 AND signature = $2 LIMIT 1");
+        Ok(any.bind(kind.name()).bind(signature).optional().await?.is_some())
+    }
+
+    /// The relative path of the live segment whose file this is; none where it is none's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn live_segment(&self, hash: &[u8; 32]) -> Result<Option<String>> {
+        let found = self.db.writer.sql("SELECT path FROM segments WHERE hash = $1").bind(hash.as_slice());
+        found.optional().await?.map(|row| row.get("path")).transpose()
     }
 
     /// The relative paths of all live segments.
