@@ -2,6 +2,7 @@
 
 mod backfill;
 mod backup;
+mod compact;
 mod completions;
 mod config;
 mod dead_letters;
@@ -82,6 +83,7 @@ enum Command {
     Ingest(ingest::Args),
     Rollup(rollup::Args),
     Backfill(backfill::Args),
+    Compact(compact::Args),
     Verify(verify::Args),
     Explain(explain::Args),
     Export(export::Args),
@@ -143,6 +145,7 @@ impl Cli {
                 Command::Ingest(args) => args.run(&options).await,
                 Command::Rollup(args) => args.run(&options).await,
                 Command::Backfill(args) => args.run(&options).await,
+                Command::Compact(args) => Box::pin(args.run(&options)).await,
                 Command::Verify(args) => Box::pin(args.run(&options)).await,
                 Command::Explain(args) => Box::pin(args.run(&options)).await,
                 Command::Export(args) => args.run(&options).await,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use layers::{Layers, Setting};
-pub use sections::{Api, ApiAuth, Config, Ingest, LogSection, Reporting, Rollup, Schedule, Store};
+pub use sections::{Api, ApiAuth, Config, EventLog, Ingest, LogSection, Reporting, Rollup, Schedule, Store};
 
 /// The built-in defaults, which are also the documentation of every key.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");

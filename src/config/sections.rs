@@ -19,6 +19,7 @@ pub struct Config {
     pub store: Store,
     pub reporting: Reporting,
     pub ingest: Ingest,
+    pub event_log: EventLog,
     pub rollup: Rollup,
     pub api: Api,
     pub schedule: Schedule,
@@ -48,6 +49,12 @@ pub struct Ingest {
 }
 
 #[derive(Clone, Debug)]
+pub struct EventLog {
+    pub compact_at: usize,
+    pub compact_rows: u64,
+}
+
+#[derive(Clone, Debug)]
 pub struct Rollup {
     pub threads: usize,
     pub rows_together: usize,
@@ -71,6 +78,7 @@ pub enum ApiAuth {
 pub struct Schedule {
     pub ingest: String,
     pub rollup: String,
+    pub compact: String,
 }
 
 #[derive(Clone, Debug)]
@@ -97,6 +105,10 @@ impl Config {
                 events_per_commit: check(layers, "ingest.events_per_commit", |text| within(text, 1_000..=4_000_000))?,
                 types: types(layers)?,
             },
+            event_log: EventLog {
+                compact_at: check(layers, "event_log.compact_at", |text| within(text, 2..=1_000_000))?,
+                compact_rows: check(layers, "event_log.compact_rows", |text| within(text, 2..=4_000_000))? as u64,
+            },
             rollup: Rollup {
                 threads: parse(layers, "rollup.threads")?,
                 rows_together: check(layers, "rollup.rows_together", |text| within(text, 1..=1_000_000_000))?,
@@ -110,6 +122,7 @@ impl Config {
             schedule: Schedule {
                 ingest: check(layers, "schedule.ingest", cron)?,
                 rollup: check(layers, "schedule.rollup", cron)?,
+                compact: check(layers, "schedule.compact", cron)?,
             },
             log: LogSection { filter: check(layers, "log.filter", log_filter)? },
         };

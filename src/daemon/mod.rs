@@ -20,6 +20,8 @@ use scheduler::Ticks;
 
 /// How long a job waits for another process that writes, before it leaves the work to its next turn.
 const LEASE_WAIT: Duration = Duration::from_secs(10);
+/// So many merges at a turn: what arrives meanwhile waits for no more than some seconds.
+const MERGES_A_TURN: usize = 4;
 
 /// Opens the address that the API listens on.
 ///
@@ -95,6 +97,7 @@ async fn work(installation: &Installation, stop: &CancellationToken) -> anyhow::
         let outcome = match job {
             Job::Ingest => ingest(installation, &run).await,
             Job::Rollup => rollup(installation, &run).await,
+            Job::Compact => compact(installation, &run).await,
         };
         match outcome {
             Ok(()) => {}
@@ -117,6 +120,7 @@ async fn work(installation: &Installation, stop: &CancellationToken) -> anyhow::
 enum Job {
     Ingest,
     Rollup,
+    Compact,
 }
 
 impl Job {
@@ -124,6 +128,7 @@ impl Job {
         match self {
             Self::Ingest => "ingest",
             Self::Rollup => "rollup",
+            Self::Compact => "compact",
         }
     }
 }
@@ -155,6 +160,25 @@ async fn rollup(installation: &Installation, run: &Run) -> anyhow::Result<()> {
     let report = jobs::rollup(installation, run).await?;
     if report.rows_written > 0 {
         tracing::info!(partitions = report.partitions, rows_written = report.rows_written, "rolled up");
+    }
+    Ok(())
+}
+
+async fn compact(installation: &Installation, run: &Run) -> anyhow::Result<()> {
+    if !jobs::has_small_segments(installation).await? {
+        return Ok(());
+    }
+    let report = jobs::compact(installation, run, MERGES_A_TURN).await?;
+    for (segment, error) in &report.unreadable {
+        tracing::warn!(segment, %error, "a segment can't be read, and is not merged; run `usage-rollup verify`");
+    }
+    if report.merged > 0 {
+        tracing::info!(
+            merged = report.merged,
+            into = report.into,
+            rows = report.rows,
+            "merged segments of the event log"
+        );
     }
     Ok(())
 }

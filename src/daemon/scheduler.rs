@@ -15,6 +15,7 @@ pub(super) struct Ticks {
     scheduler: JobScheduler,
     ingest: Arc<Notify>,
     rollup: Arc<Notify>,
+    compact: Arc<Notify>,
 }
 
 impl Ticks {
@@ -22,8 +23,11 @@ impl Ticks {
     /// When the scheduler can't be started.
     pub async fn start(schedule: &Schedule) -> anyhow::Result<Self> {
         let scheduler = JobScheduler::new().await.context("cannot start the scheduler")?;
-        let ticks = Self { scheduler, ingest: Arc::new(Notify::new()), rollup: Arc::new(Notify::new()) };
-        for (cron, turn) in [(&schedule.ingest, &ticks.ingest), (&schedule.rollup, &ticks.rollup)] {
+        let [ingest, rollup, compact] = [(); 3].map(|()| Arc::new(Notify::new()));
+        let ticks = Self { scheduler, ingest, rollup, compact };
+        let turns =
+            [(&schedule.ingest, &ticks.ingest), (&schedule.rollup, &ticks.rollup), (&schedule.compact, &ticks.compact)];
+        for (cron, turn) in turns {
             let tick = turn.clone();
             let job = CronJob::new(cron.as_str(), move |_, _| tick.notify_one())
                 .with_context(|| format!("cannot schedule {cron}"))?;
@@ -39,6 +43,7 @@ impl Ticks {
         tokio::select! {
             () = self.ingest.notified() => Job::Ingest,
             () = self.rollup.notified() => Job::Rollup,
+            () = self.compact.notified() => Job::Compact,
         }
     }
 

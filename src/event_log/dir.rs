@@ -1,6 +1,6 @@
 //! Where segments lie on disk, and the steps that make a file durable.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -112,11 +112,8 @@ impl EventLogDir {
     /// # Errors
     /// When a step fails; what is left behind is an unfinished file or an orphan, never half a segment.
     pub fn write(&self, relative: &str, content: &[u8]) -> Result<(), EventLogError> {
-        let unfinished = self.unfinished_path(relative);
-        let mut file = File::create(&unfinished).map_err(EventLogError::io("create", &unfinished))?;
-        file.write_all(content).map_err(EventLogError::io("write", &unfinished))?;
-        file.sync_all().map_err(EventLogError::io("fsync", &unfinished))?;
-        self.put_in_place(&unfinished, relative)
+        self.stage(relative, content)?;
+        self.publish(relative)
     }
 
     /// Copies a segment's file from another directory, durably, in the same steps.
@@ -130,30 +127,63 @@ impl EventLogDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Copying::Missing),
             Err(error) => return Err(EventLogError::io("open", &path)(error)),
         };
-        let unfinished = self.unfinished_path(relative);
+        let unfinished = self.unfinished_of(relative);
         let copied = copy_file(file, &path, &unfinished)?;
         if copied != expected {
             fs::remove_file(&unfinished).map_err(EventLogError::io("remove", &unfinished))?;
             return Ok(Copying::Differs(copied));
         }
-        self.put_in_place(&unfinished, relative)?;
+        self.publish(relative)?;
         Ok(Copying::Copied)
     }
 
-    /// Where a file lies until it is whole.
-    fn unfinished_path(&self, relative: &str) -> PathBuf {
-        self.unfinished.join(Path::new(relative).file_name().unwrap_or_default())
+    /// Makes a segment's file durable under its temporary name.
+    ///
+    /// # Errors
+    /// When a step fails; what is left behind is an unfinished file.
+    pub fn stage(&self, relative: &str, content: &[u8]) -> Result<(), EventLogError> {
+        let unfinished = self.unfinished_of(relative);
+        let mut file = File::create(&unfinished).map_err(EventLogError::io("create", &unfinished))?;
+        file.write_all(content).map_err(EventLogError::io("write", &unfinished))?;
+        file.sync_all().map_err(EventLogError::io("fsync", &unfinished))
     }
 
-    fn put_in_place(&self, unfinished: &Path, relative: &str) -> Result<(), EventLogError> {
+    /// Gives a file that is durable under its temporary name its final one.
+    ///
+    /// # Errors
+    /// When a step fails, or the next writer has removed the file.
+    pub fn publish(&self, relative: &str) -> Result<(), EventLogError> {
         let path = self.path_of(relative);
         let folder = path.parent().unwrap_or(&self.segments);
         if !folder.exists() {
             fs::create_dir_all(folder).map_err(EventLogError::io("create the directory", folder))?;
             sync_dir(&self.segments)?;
         }
-        fs::rename(unfinished, &path).map_err(EventLogError::io("rename into place", &path))?;
+        fs::rename(self.unfinished_of(relative), &path).map_err(EventLogError::io("rename into place", &path))?;
         sync_dir(folder)
+    }
+
+    /// Removes the files of segments that the log does without, as far as they are there, for good: also under their temporary
+    /// names, lest somebody publish them yet.
+    ///
+    /// # Errors
+    /// When one can't be removed.
+    pub fn remove(&self, paths: &[String]) -> Result<(), EventLogError> {
+        let mut folders = BTreeSet::new();
+        let places = |relative: &String| [self.unfinished_of(relative), self.path_of(relative)];
+        for path in paths.iter().flat_map(places) {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(EventLogError::io("remove", path)(error));
+                }
+                _ => folders.extend(path.parent().map(Path::to_owned)),
+            }
+        }
+        folders.iter().filter(|folder| folder.exists()).try_for_each(|folder| sync_dir(folder))
+    }
+
+    fn unfinished_of(&self, relative: &str) -> PathBuf {
+        self.unfinished.join(Path::new(relative).file_name().unwrap_or_default())
     }
 
     /// Removes what an earlier run left unfinished, and moves aside segments that the catalog doesn't know: they are kept,

@@ -1,17 +1,19 @@
 //! The event log: every accepted line, once for each time it arrived, in immutable Parquet segments (`docs/event-log.md`).
 //!
 //! A segment is one day's, or a thin backlog of several days'. Within it, rows are sorted by UTC day, service, time, source,
-//! id and arrival. Which segments are live, and which rows of them hold which day, the store's catalog tells: a file that
+//! id, input and arrival. Which segments are live, and which rows of them hold which day, the store's catalog tells: a file that
 //! the catalog doesn't know is not part of the log.
 
 mod checked;
 mod columns;
 mod decode;
+mod digest;
 mod dir;
 mod encode;
 mod files;
 mod packed;
 mod reader;
+mod rewrite;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -29,6 +31,7 @@ pub use dir::{Copying, EventLogDir, Orphan};
 pub use files::{FileHash, copy_file, sync_dir};
 pub use packed::PackedEvents;
 pub use reader::{OpenSegment, SegmentReader};
+pub use rewrite::WholeRows;
 pub use rows::EventRows;
 pub use schema::schema;
 pub use unknown::UnknownSegment;

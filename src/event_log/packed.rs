@@ -140,6 +140,11 @@ impl PackedEvents {
         self.places.is_empty()
     }
 
+    /// How many bytes its events take.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len() + size_of_val(self.places.as_slice())
+    }
+
     pub(super) fn keys(&self, pack: u32) -> impl Iterator<Item = Key> + '_ {
         let end = u32::try_from(self.bytes.len()).expect("a pack has fewer than 2^32 bytes");
         let ends = self.places.iter().skip(1).map(|place| place.start).chain([end]);

@@ -113,34 +113,38 @@ impl OpenSegment {
             selectors.push(RowSelector::select(1));
             next = row + 1;
         }
-        self.read_batches(Some(RowSelection::from(selectors)), take)
+        self.read_selected(RowSelection::from(selectors), take)
     }
 
-    /// Calls `take` with all rows and all columns, some rows at a time.
+    /// Calls `take` with all rows, of all columns, in order.
     ///
     /// # Errors
     /// When the segment can't be decoded, or what `take` returns.
     pub fn read_all<E: From<EventLogError>>(&self, take: impl FnMut(&RecordBatch) -> Result<(), E>) -> Result<(), E> {
-        self.read_batches(None, take)
+        self.read_selected(RowSelection::from(vec![RowSelector::select(self.rows())]), take)
     }
 
-    fn read_batches<E: From<EventLogError>>(
+    fn read_selected<E: From<EventLogError>>(
         &self,
-        selection: Option<RowSelection>,
+        rows: RowSelection,
         mut take: impl FnMut(&RecordBatch) -> Result<(), E>,
     ) -> Result<(), E> {
-        let damaged = |detail: String| EventLogError::Damaged { path: self.path.clone(), detail };
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata((*self.file).clone(), self.metadata.clone())
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata((*self.file).clone(), self.metadata.clone());
+        let reader = builder
             .with_projection(ProjectionMask::all())
-            .with_batch_size(ROWS_PER_BATCH);
-        let builder = match selection {
-            Some(selection) => builder.with_row_selection(selection),
-            None => builder,
-        };
-        for batch in builder.build().map_err(|error| damaged(error.to_string()))? {
-            take(&batch.map_err(|error| damaged(error.to_string()))?)?;
+            .with_batch_size(ROWS_PER_BATCH)
+            .with_row_selection(rows)
+            .build()
+            .map_err(|error| self.damaged(error.to_string()))?;
+        for batch in reader {
+            take(&batch.map_err(|error| self.damaged(error.to_string()))?)?;
         }
         Ok(())
+    }
+
+    /// That its file is not what it should be.
+    pub(super) fn damaged(&self, detail: impl Into<String>) -> EventLogError {
+        EventLogError::Damaged { path: self.path.clone(), detail: detail.into() }
     }
 
     /// The pages that hold any of these rows, by row group. All columns are cut into pages at the same rows.
@@ -195,7 +199,7 @@ impl OpenSegment {
 
     /// Names the file in an error.
     pub(super) fn checked<T>(&self, read: impl FnOnce() -> Result<T, PageError>) -> Result<T, EventLogError> {
-        read().map_err(|error| EventLogError::Damaged { path: self.path.clone(), detail: error.to_string() })
+        read().map_err(|error| self.damaged(error.to_string()))
     }
 }
 

@@ -66,6 +66,11 @@ impl<'a> EventRows<'a> {
         inputs.values().iter().copied().zip(lines.values().iter().map(|line| line.cast_unsigned()))
     }
 
+    /// For each row: whether it is marked as a copy of the one before it.
+    pub(super) fn marks(&self) -> impl Iterator<Item = bool> + 'a {
+        Column::flags(self.batch, "is_copy").values().iter()
+    }
+
     fn event(&self, row: usize) -> Event<'a> {
         Event {
             service: self.guid("service_guid", row).unwrap_or_default(),

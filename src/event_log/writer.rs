@@ -57,6 +57,9 @@ struct Row {
     length: u32,
 }
 
+/// Makes a file of a relative path and its content.
+type WriteFile = fn(&EventLogDir, &str, &[u8]) -> Result<(), EventLogError>;
+
 /// Writes batches of events as segments.
 pub struct SegmentWriter {
     dir: EventLogDir,
@@ -77,6 +80,19 @@ impl SegmentWriter {
     /// # Errors
     /// When rows can't be encoded or a file not be written.
     pub fn write(&self, packs: &[PackedEvents]) -> Result<Vec<Segment>, EventLogError> {
+        self.write_files(packs, EventLogDir::write)
+    }
+
+    /// The same, but for that the files lie aside until they are published ([`EventLogDir::publish`]), and go with the next
+    /// cleaning up if they never are.
+    ///
+    /// # Errors
+    /// When rows can't be encoded or a file not be written.
+    pub fn stage(&self, packs: &[PackedEvents]) -> Result<Vec<Segment>, EventLogError> {
+        self.write_files(packs, EventLogDir::stage)
+    }
+
+    fn write_files(&self, packs: &[PackedEvents], write: WriteFile) -> Result<Vec<Segment>, EventLogError> {
         let prepared = prepare(packs);
         let next = AtomicUsize::new(0);
         let work = || {
@@ -88,7 +104,9 @@ impl SegmentWriter {
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(segment) = prepared.segments.get(index) else { break };
-                written.push((index, encoder.write(&self.dir, packs, &prepared.rows, &segment.groups)?));
+                let (segment, content) = encoder.segment(packs, &prepared.rows, &segment.groups)?;
+                write(&self.dir, &segment.path, content)?;
+                written.push((index, segment));
             }
             self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(encoder);
             Ok::<_, EventLogError>(written)
@@ -116,7 +134,8 @@ fn prepare(packs: &[PackedEvents]) -> Prepared {
         for tied in rows.chunk_by_mut(|a, b| a.time == b.time).filter(|tied| tied.len() > 1) {
             tied.sort_by_cached_key(|row| {
                 let event = packs[row.pack as usize].get(row.start, row.length);
-                (event.source, event.id.text())
+                // Of several copies that of the earliest input comes first, in whatever order a batch has its inputs.
+                (event.source, event.id.text(), event.input)
             });
         }
     }
@@ -187,22 +206,20 @@ impl Encoder {
         Ok(Self { columns, gathered: Gathered::default(), content: Vec::new() })
     }
 
-    /// Encodes a segment, makes its file durable, and tells what the catalog must know of it.
-    fn write(
+    /// Encodes a segment: what the catalog must know of it, and what its file holds.
+    fn segment(
         &mut self,
-        dir: &EventLogDir,
         packs: &[PackedEvents],
         rows: &[Row],
         groups: &[Group],
-    ) -> Result<Segment, EventLogError> {
+    ) -> Result<(Segment, &[u8]), EventLogError> {
         let end_at = self.encode(packs, rows, groups)?;
         let content = &self.content;
         let partitions = partitions(groups);
         let only_day = (partitions.len() == 1).then(|| partitions[0].day);
         let id = Uuid::now_v7();
         let path = EventLogDir::relative_path(only_day, id);
-        dir.write(&path, content)?;
-        Ok(Segment {
+        let segment = Segment {
             id,
             path,
             rows: row_count(groups) as u64,
@@ -210,7 +227,8 @@ impl Encoder {
             hash: *blake3::hash(content).as_bytes(),
             end: SegmentEnd { at: end_at as u64, hash: *blake3::hash(&content[end_at..]).as_bytes() },
             partitions,
-        })
+        };
+        Ok((segment, content))
     }
 
     /// Makes the file of the rows of these groups, and tells where its end begins, which tells of its pages.

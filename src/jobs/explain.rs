@@ -1,7 +1,8 @@
 //! Explain: the events behind a number, from the pages of the log that are the service's. Nothing is changed, and no lease is
-//! needed: the catalog and the row are read as one state, and segments stay as they are.
+//! needed: the catalog and the row are read as one state, and segments stay as they are or are replaced whole.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -26,11 +27,33 @@ pub struct Asked {
 
 type Days = BTreeMap<Day, Vec<(Segment, SegmentPartition)>>;
 
-/// Finds the events behind a number.
+/// Finds the events behind a number. Segments that are replaced while it looks for them are looked for anew, where their lines
+/// stand then.
 ///
 /// # Errors
 /// When the store fails, or a segment that holds such events can't be read or is damaged.
 pub async fn explain(reading: &Reading, asked: Asked) -> anyhow::Result<Answer> {
+    let mut known = None;
+    loop {
+        match Box::pin(explain_as_it_is(reading, asked)).await {
+            Err(error) if misses_a_file(&error) => {
+                let catalog = reading.store.catalog().await?;
+                if known.as_ref() == Some(&catalog) {
+                    return Err(error);
+                }
+                known = Some(catalog);
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn misses_a_file(error: &anyhow::Error) -> bool {
+    let is_missing = |cause: &EventLogError| matches!(cause, EventLogError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+    error.downcast_ref().is_some_and(is_missing)
+}
+
+async fn explain_as_it_is(reading: &Reading, asked: Asked) -> anyhow::Result<Answer> {
     let period = asked.period_type.period_of(asked.period);
     let question = Question {
         service: asked.service,

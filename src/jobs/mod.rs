@@ -3,6 +3,7 @@
 mod backfill;
 mod backup;
 mod belonging;
+mod compact;
 mod copy;
 mod draw;
 mod explain;
@@ -30,6 +31,7 @@ use thiserror::Error;
 
 pub use backfill::{PlanChanged, backfill, backfill_as_planned, plan_backfill};
 pub use backup::{BackedUp, BackupError, back_up};
+pub use compact::{CompactReport, compact, has_small_segments};
 pub use copy::copy_store;
 pub use explain::{Asked, explain};
 pub use import::{ImportError, import_services};
@@ -146,40 +148,68 @@ impl Installation {
         self.config.reporting.timezone.day_of(self.now())
     }
 
-    /// Takes the lease. The first time, and after a failure, what was left behind unfinished is set aside.
+    /// Takes the lease. Files that the log does without are removed; and the first time, and after a failure, what was left
+    /// behind unfinished is set aside.
     ///
     /// # Errors
     /// When somebody else holds it for longer than the run waits, or the directory went with a copy of this store.
     pub async fn lease(&self, run: &Run) -> anyhow::Result<Lease> {
         let lease = self.take_lease(run).await?;
         self.claim()?;
-        if !self.is_clean.load(Ordering::Relaxed) || lease.lost_commits() > 0 {
-            self.set_aside(&lease).await?;
+        if lease.lost_commits() > 0 {
+            self.set_aside_lost(&lease).await?;
+        } else if self.is_clean.load(Ordering::Relaxed) {
+            self.remove_discarded(&lease).await?;
+        } else {
+            self.clean_up(&lease).await?;
             self.is_clean.store(true, Ordering::Relaxed);
         }
         Ok(lease)
     }
 
-    /// Moves files aside that the catalog does not know, and tells how many. Where the database is an older copy, they were part
-    /// of the log.
-    async fn set_aside(&self, lease: &Lease) -> anyhow::Result<usize> {
-        let lost = lease.lost_commits();
-        let kind = if lost > 0 { Orphan::Lost } else { Orphan::CutShort };
+    /// Removes the files that the log does without, sets aside those that the catalog does not know, and tells how many that
+    /// were.
+    async fn clean_up(&self, lease: &Lease) -> anyhow::Result<usize> {
+        if lease.lost_commits() > 0 {
+            return self.set_aside_lost(lease).await;
+        }
+        self.remove_discarded(lease).await?;
+        self.set_aside(Orphan::CutShort).await
+    }
+
+    /// Sets aside what an older copy of the database does not know: segments that were part of the log. What it would have
+    /// removed is set aside with them, for the log may rest on it by now.
+    async fn set_aside_lost(&self, lease: &Lease) -> anyhow::Result<usize> {
+        let segments = self.set_aside(Orphan::Lost).await?;
+        tracing::error!(
+            lost_commits = lease.lost_commits(),
+            segments,
+            store = %self.config.store.url,
+            "the database is older than its data directory: it lacks the last commits that were made from here. Segments that \
+             it does not know are in orphans/lost; `usage-rollup orphans adopt` brings them back"
+        );
+        self.store.forget_discarded(lease, &self.store.discarded_files().await?).await?;
+        lease.accept_loss();
+        Ok(segments)
+    }
+
+    /// Moves files aside that the catalog does not know.
+    async fn set_aside(&self, kind: Orphan) -> anyhow::Result<usize> {
         let orphans = self.log.clean_up(&self.store.live_paths().await?, kind)?;
         for orphan in &orphans {
             tracing::warn!(path = %orphan.display(), "moved aside a segment that the catalog does not know");
         }
-        if lost > 0 {
-            tracing::error!(
-                lost_commits = lost,
-                segments = orphans.len(),
-                store = %self.config.store.url,
-                "the database is older than its data directory: it lacks the last commits that were made from here. Segments \
-                 that it does not know are in orphans/lost; `usage-rollup orphans adopt` brings them back"
-            );
-            lease.accept_loss();
-        }
         Ok(orphans.len())
+    }
+
+    /// Removes the files of segments that were replaced, or were to replace others and did not come to it.
+    async fn remove_discarded(&self, lease: &Lease) -> anyhow::Result<()> {
+        let files = self.store.discarded_files().await?;
+        if files.is_empty() {
+            return Ok(());
+        }
+        self.log.remove(&files.iter().map(|file| file.path.clone()).collect::<Vec<String>>())?;
+        Ok(self.store.forget_discarded(lease, &files).await?)
     }
 
     /// Takes the lease for a job, and notes that it has begun.

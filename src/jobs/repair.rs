@@ -67,7 +67,7 @@ impl Repairing<'_> {
         // Facts move the ledger, so it is looked at again behind them.
         let ledger = if facts.is_empty() { ledger } else { Vec::new() };
         if has_orphans {
-            repaired.orphans += self.installation.set_aside(self.lease).await?;
+            repaired.orphans += self.installation.clean_up(self.lease).await?;
         }
         let today = self.installation.today();
         let is_drawn = |service| facts.iter().chain(&rows).any(|fix| fix.service == service);

@@ -233,8 +233,10 @@ impl Verifying<'_> {
             self.voids = Some(by_day);
         }
         self.ledger.accepted = lines;
-        let live: BTreeSet<&str> = self.catalog.iter().map(|segment| segment.path.as_str()).collect();
-        for path in self.installation.log.files()?.into_iter().filter(|path| !live.contains(path.as_str())) {
+        let discarded = self.installation.store.discarded_files().await?;
+        let known = self.catalog.iter().map(|segment| &segment.path).chain(discarded.iter().map(|file| &file.path));
+        let known: BTreeSet<&str> = known.map(String::as_str).collect();
+        for path in self.installation.log.files()?.into_iter().filter(|path| !known.contains(path.as_str())) {
             let subject = Subject::Orphan { path };
             let found = Difference::new(&subject, "file", &"none that the catalog does not know", &"a file");
             self.verified.differences.extend([found]);

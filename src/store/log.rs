@@ -268,7 +268,7 @@ async fn upsert_input(transaction: &mut Transaction, input: &Input, now: Instant
     Ok(())
 }
 
-async fn insert_segments(transaction: &mut Transaction, segments: &[Segment], now: Instant) -> Result<()> {
+pub(super) async fn insert_segments(transaction: &mut Transaction, segments: &[Segment], now: Instant) -> Result<()> {
     static PARTITIONS: Insert = Insert::new("segment_partitions", &["day", "segment_id", "first_row", "rows"], "");
     for segment in segments {
         let insert = transaction.sql(

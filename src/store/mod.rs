@@ -24,6 +24,7 @@ mod repair;
 mod restatements;
 mod rollup;
 mod rows;
+mod segments;
 mod settings;
 mod status;
 mod tables;
@@ -54,6 +55,7 @@ pub use repair::{LedgerFix, ServiceFix};
 pub use restatements::{Replaced, Version, VersionFilter};
 pub use rollup::RollupCommit;
 pub use rows::{RowFate, RowsWritten, ServiceRows};
+pub use segments::{DiscardedFile, SegmentSize};
 pub use status::{Ledger, Status};
 pub use usage::RowFilter;
 

@@ -72,6 +72,7 @@ fn ingested() -> Vec<Table> {
         ("created_at", Instant),
     ];
     let partitions = [("day", Day), ("segment_id", Guid), ("first_row", Integer), ("rows", Integer)];
+    let discarded = [("segment_id", Guid), ("path", Text)];
     let dead_letters = [
         ("id", Integer),
         ("input_id", Integer),
@@ -92,6 +93,7 @@ fn ingested() -> Vec<Table> {
         Table::new("inputs", "id", &inputs),
         Table::new("segments", "id", &segments),
         Table::new("segment_partitions", "day, segment_id", &partitions),
+        Table::new("discarded_segments", "segment_id", &discarded),
         Table::new("dead_letters", "id", &dead_letters),
         Table::new("voids", "target_day, service_guid, target_time, source, id", &voids),
     ]

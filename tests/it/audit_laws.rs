@@ -17,7 +17,7 @@ use super::support::{Engine, run};
 
 on_each_store!(what_was_delivered_verifies_and_every_number_is_explained,);
 
-async fn rows(engine: &Engine) -> Vec<UsageRow> {
+pub async fn rows(engine: &Engine) -> Vec<UsageRow> {
     let mut all = Vec::new();
     for period_type in [PeriodType::Daily, PeriodType::Monthly] {
         let filter = RowFilter { period_type, from: None, to: engine.installation.today(), services: Vec::new() };

@@ -15,6 +15,7 @@ on_each_store!(
     a_backup_is_restored_into_either_store_and_both_go_on,
     backups_are_made_while_events_are_ingested,
     a_daemon_goes_on_while_a_backup_is_made,
+    segments_that_are_merged_while_they_are_copied_do_not_matter,
     a_backup_copies_what_is_new_and_drops_what_is_gone,
     a_damaged_backup_is_refused,
     a_damaged_segment_is_not_backed_up,
@@ -174,6 +175,32 @@ fn a_daemon_goes_on_while_a_backup_is_made(on: On) {
     restore(&restored, &binary.path("saved"));
     restored.ok(&["--quiet", "--now", NOW, "rollup"]);
     verify(&restored);
+}
+
+fn segments_that_are_merged_while_they_are_copied_do_not_matter(on: On) {
+    let binary = with_events(Binary::new(on)).with("USAGE_ROLLUP__INGEST__EVENTS_PER_COMMIT", "1000");
+    binary.ok(&INGEST);
+    let undisturbed = outcome(&binary);
+    let before = files(&binary.path("data/events")).len();
+    let mut backups = Vec::new();
+    let mut merging = binary.command(&["--quiet", "--now", NOW, "compact"]).stdout(Stdio::null()).spawn().unwrap();
+    loop {
+        let is_last = merging.try_wait().unwrap().is_some();
+        let dir = binary.path(&format!("saved-{}", backups.len()));
+        backup(&binary, &dir);
+        backups.push(dir);
+        if is_last {
+            break;
+        }
+    }
+    assert!(files(&binary.path("data/events")).len() < before, "nothing was merged");
+    for dir in &backups {
+        let restored = Binary::new(on);
+        restore(&restored, dir);
+        assert_eq!(outcome(&restored), undisturbed);
+        verify(&restored);
+    }
+    println!("{} backups", backups.len());
 }
 
 fn a_backup_copies_what_is_new_and_drops_what_is_gone(on: On) {

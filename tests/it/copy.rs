@@ -156,6 +156,9 @@ async fn a_store_goes_to_postgres_and_back_and_nothing_is_lost() {
     let sqlite = format!("sqlite:{}", dir.join("data/usage.db").display());
     let mut on = sqlx::SqliteConnection::connect(&sqlite).await.unwrap();
     sqlx::query(mark).execute(&mut on).await.unwrap();
+    // So do files that are to be removed.
+    let discarded = "INSERT INTO discarded_segments VALUES (x'3f2b8c1e7d544f0a9a550d6f1f8f7a10', 'mixed/gone.parquet')";
+    sqlx::query(discarded).execute(&mut on).await.unwrap();
     on.close().await.unwrap();
     let seen = from.seen(SQLITE);
 

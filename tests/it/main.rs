@@ -15,6 +15,7 @@ mod backup;
 mod backup_kills;
 mod books;
 mod commands;
+mod compaction;
 mod contents;
 mod copy;
 mod crash;

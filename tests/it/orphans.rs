@@ -16,6 +16,7 @@ on_each_store!(
     what_is_no_whole_segment_is_refused_and_named,
     segments_of_another_directory_are_adopted,
     a_newer_database_that_is_put_back_needs_nothing,
+    what_an_older_database_would_remove_is_kept,
 );
 
 const NOW: &str = "2026-04-02T00:00:00Z";
@@ -352,5 +353,26 @@ fn a_newer_database_that_is_put_back_needs_nothing(on: On) {
     is_well(&binary);
     binary.ok(&at(&["rollup"]));
     assert_eq!((rows(&binary), orphans(&binary)), (before, Vec::new()));
+    is_well(&binary);
+}
+
+/// Whoever merges segments notes the new one as a file to be removed before it takes the place of others. A database of that
+/// moment knows nothing of what came then.
+fn what_an_older_database_would_remove_is_kept(on: On) {
+    let binary = with_lost_time(on);
+    let saved = Saved::now(&binary, on, "saved");
+    let known = files(&binary.path("data/events"));
+    lost_time(&binary);
+    let before = rows(&binary);
+    saved.put_back(on);
+    for path in files(&binary.path("data/events")).difference(&known) {
+        let id = path.file_stem().unwrap().to_str().unwrap();
+        let id = if on == On::Sqlite { format!("x'{id}'") } else { format!("'{id}'::uuid") };
+        binary.sql(&format!("INSERT INTO discarded_segments (segment_id, path) VALUES ({id}, '{}')", path.display()));
+    }
+    binary.ok(&at(&["--quiet", "rollup"]));
+    assert_eq!(orphans(&binary).len(), 2);
+    adopt(&binary, &[], 0);
+    assert_eq!(rows(&binary), before);
     is_well(&binary);
 }

@@ -154,7 +154,8 @@ pub(super) fn judge(
     window: i64,
 ) -> Result<Judged, EventLogError> {
     lines.sort_by(|a, b| {
-        let arrival = |line: &Line| (line.input, line.slice, line.row);
+        // Whatever segments they lie in.
+        let arrival = |line: &Line| (line.input, line.number);
         a.identity().cmp(&b.identity()).then_with(|| arrival(a).cmp(&arrival(b)))
     });
     let mut fates = vec![Fate::Counts; lines.len()];
