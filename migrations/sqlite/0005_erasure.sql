@@ -48,3 +48,24 @@ FROM dead_letters_before;
 CREATE INDEX dead_letters_reason ON dead_letters (reason);
 DROP TABLE dead_letters_before;
 DROP TABLE inputs_before;
+
+-- Users whose personal data was erased, and keyed hashes of their e-mail addresses (docs/erasure.md). An erasure that has no end
+-- was cut short, and is gone on with before anything else arrives.
+CREATE TABLE erased_users (
+    user_guid BLOB PRIMARY KEY NOT NULL,
+    begun_at  TEXT NOT NULL,
+    ended_at  TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE erased_emails (
+    hash BLOB PRIMARY KEY NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Contents that share identity and time, and of which one is masked: in which order they came before that. The key is a hash of
+-- identity and content (model::content_key).
+CREATE TABLE content_orders (
+    day  INTEGER NOT NULL,
+    key  BLOB NOT NULL,
+    rank INTEGER NOT NULL,
+    PRIMARY KEY (day, key)
+) STRICT, WITHOUT ROWID;

@@ -26,6 +26,7 @@ mod services;
 mod signals;
 mod status;
 mod store;
+mod users;
 mod verify;
 
 use std::path::PathBuf;
@@ -95,6 +96,7 @@ enum Command {
     Backup(backup::Args),
     Restore(restore::Args),
     Orphans(orphans::Args),
+    Users(users::Args),
     Status(status::Args),
     Store(store::Args),
     Generate(generate::Args),
@@ -157,6 +159,7 @@ impl Cli {
                 Command::Backup(args) => Box::pin(args.run(&options)).await,
                 Command::Restore(args) => Box::pin(args.run(&options)).await,
                 Command::Orphans(args) => Box::pin(args.run(&options)).await,
+                Command::Users(args) => Box::pin(args.run(&options)).await,
                 Command::Status(args) => args.run(&options).await,
                 Command::Store(args) => args.run(&options).await,
                 Command::Generate(args) => args.run(&options),

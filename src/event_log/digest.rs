@@ -28,11 +28,15 @@ impl RowsDigest {
         let mut bytes = Vec::new();
         let hash = |row: usize| {
             bytes.clear();
-            of_event.iter().for_each(|(_, column)| push_cell(column, row, &mut bytes));
+            for (_, column) in &of_event {
+                push_cell(column, row, &mut bytes);
+            }
             let event = blake3::hash(&bytes);
             bytes.clear();
             bytes.extend_from_slice(event.as_bytes());
-            of_line.iter().for_each(|(_, column)| push_cell(column, row, &mut bytes));
+            for (_, column) in &of_line {
+                push_cell(column, row, &mut bytes);
+            }
             self.add_hash(blake3::hash(&bytes));
             event
         };

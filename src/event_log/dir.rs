@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::EventLogError;
 use super::files::{FileHash, copy_file, entries, files_below, sync_dir};
+use super::{EventLogError, Segment};
 use crate::model::Day;
 
 /// In `orphans/`: segments that a database does not know since an older copy took its place, and those that are adopted.
@@ -216,6 +216,32 @@ impl EventLogDir {
         Ok(files_below(&self.orphans)?.into_iter().filter_map(kind).collect())
     }
 
+    /// All files that were moved aside, by path, and whether their rows are in the log again.
+    ///
+    /// # Errors
+    /// When a directory can't be read.
+    pub fn files_aside(&self) -> Result<Vec<(PathBuf, bool)>, EventLogError> {
+        let adopted = self.orphans.join(ADOPTED);
+        let is_adopted = |path: PathBuf| {
+            let is_adopted = path.starts_with(&adopted);
+            (path, is_adopted)
+        };
+        Ok(files_below(&self.orphans)?.into_iter().map(is_adopted).collect())
+    }
+
+    /// Puts staged segments in the place of a file that was moved aside.
+    ///
+    /// # Errors
+    /// When a file can't be moved or removed.
+    pub fn replace_aside(&self, path: &Path, staged: &[Segment]) -> Result<(), EventLogError> {
+        for segment in staged {
+            let unfinished = self.unfinished_of(&segment.path);
+            move_aside(&unfinished, &path.with_file_name(unfinished.file_name().unwrap_or_default()))?;
+        }
+        fs::remove_file(path).map_err(EventLogError::io("remove", path))?;
+        sync_dir(path.parent().unwrap_or(&self.orphans))
+    }
+
     /// Puts an orphan whose rows are in the log now with those that are adopted. A file that lies elsewhere stays there.
     ///
     /// # Errors
@@ -263,7 +289,7 @@ mod tests {
 
         log.write("mixed/older.parquet", b"older").unwrap();
         let lost = data.path().join("orphans/lost/mixed/older.parquet");
-        assert_eq!(log.clean_up(&live, Orphan::Lost).unwrap(), [lost.clone()]);
+        assert_eq!(log.clean_up(&live, Orphan::Lost).unwrap(), std::slice::from_ref(&lost));
         assert_eq!(log.orphans().unwrap(), [(lost.clone(), Orphan::Lost), (orphans[0].clone(), Orphan::CutShort)]);
         log.put_adopted(&lost).unwrap();
         log.put_adopted(&log.path_of("2026-03-04/live.parquet")).unwrap();

@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(expected.len(), 60);
         let changed = home.path().join("changed.parquet");
         let (mut found, mut harmless) = (0, 0);
-        for at in 0..whole.len() {
+        for at in (0..whole.len()).step_by(3) {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << (at % 8);
             std::fs::write(&changed, &bytes).unwrap();
@@ -181,11 +181,11 @@ mod tests {
                     harmless += 1;
                 }
             }
-            if at % 50 == 0 {
+            if at % 150 == 0 {
                 std::fs::write(&changed, &whole[..at]).unwrap();
                 assert!(told(&changed).is_err(), "cut at {at}");
             }
         }
-        assert!(found > 1_000 && harmless < found, "{found} found, {harmless} harmless");
+        assert!(found > 500 && harmless < found, "{found} found, {harmless} harmless");
     }
 }

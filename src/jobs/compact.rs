@@ -132,7 +132,7 @@ impl Compacting<'_> {
             rows.are_in(&new, &reader)
         });
         published.await??;
-        store.replace_segments(self.lease, &segments, &staged, self.installation.now()).await?;
+        store.replace_segments(self.lease, &segments, &staged, &[], self.installation.now()).await?;
         self.installation.remove_discarded(self.lease).await?;
         let bytes = |segments: &[Segment]| segments.iter().map(|segment| segment.bytes).sum::<u64>();
         self.report.merged += segments.len() as u64;

@@ -93,7 +93,7 @@ fn add_up(question: Question, explained: &Explained, reader: &SegmentReader) -> 
     let mut tally = Tally::new(question);
     for (day, slices) in &explained.days {
         let voids = explained.voids.get(day).map_or(&[][..], Vec::as_slice);
-        tally.take_day(*day, &open(slices, reader)?, voids, explained.dirty.contains(day))?;
+        tally.take_day(*day, &open(slices, reader)?, voids, &explained.orders, explained.dirty.contains(day))?;
     }
     Ok(tally)
 }

@@ -7,13 +7,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
 use super::rollup::rollup_leased;
-use super::{Installation, Reading, Run};
+use super::{Installation, Reading, Run, erase};
 use crate::event_log::{EventLogDir, EventLogError, Orphan, PackedEvents, SegmentWriter, UnknownSegment};
+use crate::model::Erased;
 use crate::rollup::VoidMark;
 use crate::store::{Input, InputKind, InputState, Lease, LogCommit};
 
@@ -104,10 +106,11 @@ async fn adopt_leased(
         let lost = installation.log.orphans()?.into_iter().filter(|(_, kind)| *kind == Orphan::Lost);
         paths = lost.map(|(path, _)| path).collect();
     }
+    let erased = Arc::new(erase::arriving(installation, run, lease).await?);
     let mut adopted = AdoptedOrphans::default();
     for path in paths {
         run.check()?;
-        let adoption = adopt(installation, lease, &path).await.inspect_err(|_| {
+        let adoption = adopt(installation, lease, &erased, &path).await.inspect_err(|_| {
             installation.is_clean.store(false, Ordering::Relaxed);
         })?;
         adopted.files.push(AdoptedFile { path, adoption });
@@ -116,7 +119,12 @@ async fn adopt_leased(
     Ok(adopted)
 }
 
-async fn adopt(installation: &Installation, lease: &Lease, path: &Path) -> anyhow::Result<Adoption> {
+async fn adopt(
+    installation: &Installation,
+    lease: &Lease,
+    erased: &Arc<Erased>,
+    path: &Path,
+) -> anyhow::Result<Adoption> {
     let store = &installation.store;
     let from = path.to_owned();
     let orphan = match installation.on_threads(move || UnknownSegment::open(&from)).await? {
@@ -133,7 +141,8 @@ async fn adopt(installation: &Installation, lease: &Lease, path: &Path) -> anyho
         return Ok(Adoption::Refused { reason: format!("it is the segment {live} of the event log") });
     }
     let (first_id, log) = (store.next_input_id().await?, installation.log.clone());
-    let written = installation.on_threads(move || Rewriting::rewrite(&orphan, first_id, log)).await?;
+    let of = erased.clone();
+    let written = installation.on_threads(move || Rewriting::rewrite(&orphan, first_id, log, &of)).await?;
     let (segments, voids, inputs) = match written {
         Ok(Rewriting { segments, voids, inputs, .. }) => (segments, voids, inputs),
         Err(error @ (EventLogError::Damaged { .. } | EventLogError::Foreign { .. })) => return refused(error),
@@ -192,7 +201,12 @@ struct Rewriting {
 }
 
 impl Rewriting {
-    fn rewrite(orphan: &UnknownSegment, first_id: i64, log: EventLogDir) -> Result<Self, EventLogError> {
+    fn rewrite(
+        orphan: &UnknownSegment,
+        first_id: i64,
+        log: EventLogDir,
+        erased: &Erased,
+    ) -> Result<Self, EventLogError> {
         let lines = orphan.lines_by_input()?;
         let input =
             |(id, (before, lines)): (i64, (&i64, &u64))| (*before, AdoptedInput { id, lines: *lines, last_line: 0 });
@@ -209,7 +223,7 @@ impl Rewriting {
                 rewriting.inputs.get_mut(&before).ok_or_else(|| orphan.damaged("an input comes out of nowhere"))?;
             input.last_line = input.last_line.max(line);
             let pack = rewriting.packs.entry(before).or_insert_with(|| PackedEvents::of_input(input.id, 0));
-            pack.push(event, line);
+            pack.push(erased.masked(event).as_ref().unwrap_or(event), line);
             rewriting.voids.extend(VoidMark::of(event));
             rewriting.waiting += 1;
             if rewriting.waiting >= ROWS_TOGETHER { rewriting.flush() } else { Ok(()) }

@@ -194,6 +194,7 @@ impl Store {
             day: of,
             slices: slices.iter().map(|row| slice(row, of)).collect::<Result<_>>()?,
             voids: voids.iter().map(void).collect::<Result<_>>()?,
+            orders: self.content_orders(of).await?,
             services,
         })
     }

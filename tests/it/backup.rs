@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 use serde_json::Value;
 
 use super::crash::{INGEST, NOW, outcome, verify, with_events};
-use super::stores::{On, on_each_store};
+use super::stores::{On, on_each_store, server};
 use super::support::Binary;
 
 on_each_store!(
@@ -21,6 +21,28 @@ on_each_store!(
     a_damaged_segment_is_not_backed_up,
     nothing_is_overwritten,
 );
+
+/// Whoever backs up needs to read, and nothing else.
+#[test]
+fn a_role_that_may_only_read_makes_a_backup() {
+    let binary = with_events(Binary::new(On::Postgres));
+    binary.ok(&INGEST);
+    let database = binary.database();
+    let role = format!("{database}_backup");
+    server().sql(
+        database,
+        &format!("CREATE ROLE {role} LOGIN PASSWORD 'read'; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"),
+    );
+    let url = format!("postgres://{role}:read@localhost:{}/{database}", server().port);
+    let saved = binary.path("saved");
+    let args = ["--quiet", "--now", NOW, "backup", "--to", saved.to_str().unwrap()];
+    let output = binary.command(&args).env("USAGE_ROLLUP__STORE__URL", url).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let restored = Binary::new(On::Sqlite);
+    restore(&restored, &saved);
+    assert_eq!(outcome(&restored), outcome(&binary));
+    server().sql(database, &format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
 
 const OTHER: [On; 2] = [On::Sqlite, On::Postgres];
 
@@ -53,7 +75,7 @@ pub fn files(dir: &Path) -> BTreeSet<PathBuf> {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path)
+                folders.push(path);
             } else {
                 found.insert(path.strip_prefix(dir).unwrap().to_owned());
             }
@@ -178,8 +200,12 @@ fn a_daemon_goes_on_while_a_backup_is_made(on: On) {
 }
 
 fn segments_that_are_merged_while_they_are_copied_do_not_matter(on: On) {
-    let binary = with_events(Binary::new(on)).with("USAGE_ROLLUP__INGEST__EVENTS_PER_COMMIT", "1000");
-    binary.ok(&INGEST);
+    let binary = with_events(Binary::new(on));
+    let lines = fs::read_to_string(binary.path("first.ndjson")).unwrap();
+    for part in lines.lines().take(6_000).collect::<Vec<&str>>().chunks(200) {
+        fs::write(binary.path("part.ndjson"), part.join("\n")).unwrap();
+        binary.ok(&["--quiet", "--now", NOW, "ingest", "part.ndjson"]);
+    }
     let undisturbed = outcome(&binary);
     let before = files(&binary.path("data/events")).len();
     let mut backups = Vec::new();

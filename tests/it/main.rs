@@ -22,6 +22,8 @@ mod crash;
 mod daemon;
 mod decode_differential;
 mod decode_mutation;
+mod erasure;
+mod erasure_files;
 mod golden;
 mod history;
 mod laws;
