@@ -155,7 +155,7 @@ fn fold(criterion: &mut Criterion, log: &Log) {
         ("a whole day that was delivered twice", &twice, None),
     ] {
         let slices = segments.iter().map(|segment| ((*segment).clone(), segment.partitions[0].clone())).collect();
-        let task = PartitionTask { day: partition.day, slices, voids: Vec::new(), services };
+        let task = PartitionTask { day: partition.day, slices, voids: Vec::new(), orders: HashMap::new(), services };
         group.bench_with_input(BenchmarkId::from_parameter(name), &task, |bencher, task| {
             bencher.iter(|| {
                 let recomputed = folder.fold(std::slice::from_ref(task), &[], &ALL_SERVICES);

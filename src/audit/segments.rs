@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Difference, Subject};
-use crate::event_log::{EventLogDir, EventLogError, EventRows, OpenSegment, Segment, SegmentReader};
+use crate::event_log::{EventLogDir, EventLogError, EventRows, FileHash, OpenSegment, Segment, SegmentReader};
 use crate::model::EventType;
 use crate::rollup::VoidMark;
 
@@ -28,7 +28,7 @@ pub fn check_segment(log: &EventLogDir, reader: &SegmentReader, segment: &Segmen
             found.push(Difference::new(&subject, "file", &"a file that can be read", &told(&error)));
             return checked;
         }
-        Ok((bytes, hash)) => {
+        Ok(FileHash { bytes, hash }) => {
             if bytes != segment.bytes {
                 found.push(Difference::new(&subject, "bytes", &segment.bytes, &bytes));
             }
@@ -84,7 +84,7 @@ fn read(segment: &OpenSegment) -> Result<(BTreeMap<i64, u64>, Vec<VoidMark>), Ev
 fn told(error: &EventLogError) -> String {
     match error {
         EventLogError::Io { action, source, .. } => format!("cannot {action} it: {source}"),
-        EventLogError::Damaged { detail, .. } => detail.clone(),
+        EventLogError::Damaged { detail, .. } | EventLogError::Foreign { detail, .. } => detail.clone(),
         EventLogError::Encode(error) => error.to_string(),
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: one file a command (`spec/cli.md`).
 
 mod backfill;
+mod backup;
 mod compact;
 mod completions;
 mod config;
@@ -12,10 +13,12 @@ mod generate;
 mod ingest;
 mod keys;
 mod man;
+mod orphans;
 mod output;
 mod periods;
 mod progress;
 mod restatements;
+mod restore;
 mod retention;
 mod rollup;
 mod run;
@@ -24,6 +27,7 @@ mod services;
 mod signals;
 mod status;
 mod store;
+mod users;
 mod verify;
 
 use std::path::PathBuf;
@@ -92,6 +96,10 @@ enum Command {
     Services(services::Args),
     Keys(keys::Args),
     DeadLetters(dead_letters::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
+    Orphans(orphans::Args),
+    Users(users::Args),
     Status(status::Args),
     Store(store::Args),
     Generate(generate::Args),
@@ -155,6 +163,10 @@ impl Cli {
                 Command::Services(args) => args.run(&options).await,
                 Command::Keys(args) => args.run(&options).await,
                 Command::DeadLetters(args) => args.run(&options).await,
+                Command::Backup(args) => Box::pin(args.run(&options)).await,
+                Command::Restore(args) => Box::pin(args.run(&options)).await,
+                Command::Orphans(args) => Box::pin(args.run(&options)).await,
+                Command::Users(args) => Box::pin(args.run(&options)).await,
                 Command::Status(args) => args.run(&options).await,
                 Command::Store(args) => args.run(&options).await,
                 Command::Generate(args) => args.run(&options),

@@ -55,6 +55,10 @@ impl Reporter {
     }
 
     fn text(&self, so_far: Progress) -> String {
+        // Files are copied.
+        if so_far.lines == 0 {
+            return format!("copied {}", HumanBytes(so_far.bytes));
+        }
         let per_second = so_far.lines / self.started.elapsed().as_secs().max(1);
         format!(
             "read {} lines, {} ({} lines/s)",

@@ -20,9 +20,12 @@ impl Args {
     pub async fn run(self, options: &Options) -> anyhow::Result<Outcome> {
         let installation = options.reading().await?;
         let status = installation.store.status(installation.now()).await?;
-        let problems = problems(&installation, &status);
+        let lost = Lost { commits: installation.lost_commits().await?, segments: installation.lost_segments()? };
+        let problems = problems(&installation, &status, &lost);
         if self.json {
             let mut value = serde_json::to_value(&status).context("the status can't be written as JSON")?;
+            value["lost_commits"] = lost.commits.into();
+            value["lost_segments"] = lost.segments.into();
             value["healthy"] = problems.is_empty().into();
             value["problems"] = problems.clone().into();
             print_json(&value)?;
@@ -34,9 +37,27 @@ impl Args {
     }
 }
 
+/// What the database does not know of its own data directory, since an older copy took its place.
+struct Lost {
+    commits: i64,
+    segments: usize,
+}
+
 /// What keeps the rows from being right and fresh. Rejected lines, conflicts and negative storage are warnings only.
-fn problems(installation: &Reading, status: &Status) -> Vec<String> {
+fn problems(installation: &Reading, status: &Status, lost: &Lost) -> Vec<String> {
     let mut problems = Vec::new();
+    if lost.commits > 0 {
+        problems.push(format!(
+            "the database is older than its data directory, and lacks the last {} commits that were made from here; put the newest copy of the database back, or run `usage-rollup orphans adopt`, which brings back what the event log has of them",
+            lost.commits
+        ));
+    }
+    if lost.segments > 0 {
+        problems.push(format!(
+            "{} segments are not known to the database, for it was put back to an older state; run `usage-rollup orphans adopt` to have them in the log again, or move them out of orphans/lost",
+            lost.segments
+        ));
+    }
     if status.inputs_failed > 0 {
         problems.push(format!(
             "{} inputs could not be read to their end; mend the files and ingest them again",

@@ -22,6 +22,8 @@ use super::decode::Corrupt;
 
 /// Under this name the hashes of all pages stand in the footer.
 const PAGE_HASHES: &str = "usage-rollup.page_hashes";
+/// What a Parquet file begins with, and pages stand behind.
+const MAGIC_BYTES: usize = 4;
 
 /// The hashes of a file's pages, as they are written: by row group and column, dictionaries before the pages of their column.
 #[derive(Default)]
@@ -85,9 +87,30 @@ impl CheckedFile {
                 }
             }
         }
+        if hashes.next().is_some() {
+            return Err(Corrupt("too many hashes of pages"));
+        }
         pages.sort_unstable_by_key(|page| page.offset);
         Ok(Self { file: Arc::new(file), length, pages: pages.into() })
     }
+}
+
+impl CheckedFile {
+    /// Whether pages lie side by side from the file's first bytes on, as they are written.
+    pub fn is_filled_by_pages(&self) -> bool {
+        let mut next = MAGIC_BYTES;
+        self.pages.iter().all(|page| {
+            let fits = page.offset == next;
+            next = page.offset.saturating_add(page.length);
+            fits
+        }) && next as u64 <= self.length
+    }
+}
+
+/// Whether a footer has hashes of pages: no other program writes them.
+pub(super) fn has_page_hashes(metadata: &ParquetMetaData) -> bool {
+    let pairs = metadata.file_metadata().key_value_metadata();
+    pairs.is_some_and(|pairs| pairs.iter().any(|pair| pair.key == PAGE_HASHES))
 }
 
 impl Length for CheckedFile {

@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::EventLogError;
+use super::files::{FileHash, copy_file, entries, files_below, sync_dir};
+use super::{EventLogError, Segment};
 use crate::durable;
 use crate::model::Day;
 
-/// So many bytes of a file are read and hashed at a time.
-const HASHED_TOGETHER: usize = 1 << 20;
+/// In `orphans/`: segments that a database does not know since an older copy took its place, and those that are adopted.
+const LOST: &str = "lost";
+const ADOPTED: &str = "adopted";
 
 /// The directories of the event log under a data directory: `events/`, `tmp/` and `orphans/`.
 #[derive(Clone, Debug)]
@@ -20,6 +22,26 @@ pub struct EventLogDir {
     segments: PathBuf,
     unfinished: PathBuf,
     orphans: PathBuf,
+}
+
+/// How a file came to be one that the catalog does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Orphan {
+    /// Its batch was never committed: the same lines are read again.
+    CutShort,
+    /// It was part of the log, and the database is older.
+    Lost,
+}
+
+/// What became of a file that was to be copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copying {
+    Copied,
+    /// There is none.
+    Missing,
+    /// It is another than it must be, and was not copied.
+    Differs(FileHash),
 }
 
 impl EventLogDir {
@@ -72,40 +94,17 @@ impl EventLogDir {
     /// # Errors
     /// When a directory can't be read.
     pub fn files(&self) -> Result<Vec<String>, EventLogError> {
-        let mut files = Vec::new();
-        let mut folders = vec![self.segments.clone()];
-        while let Some(folder) = folders.pop() {
-            for path in entries(&folder)? {
-                if path.is_dir() {
-                    folders.push(path);
-                } else {
-                    files.push(path.strip_prefix(&self.segments).unwrap_or(&path).to_string_lossy().into_owned());
-                }
-            }
-        }
-        files.sort_unstable();
-        Ok(files)
+        let relative =
+            |path: PathBuf| path.strip_prefix(&self.segments).unwrap_or(&path).to_string_lossy().into_owned();
+        Ok(files_below(&self.segments)?.into_iter().map(relative).collect())
     }
 
-    /// How long the file of a segment is, and BLAKE3 of the whole of it.
+    /// What the file of a segment is.
     ///
     /// # Errors
     /// When it can't be read.
-    pub fn hash_of(&self, relative: &str) -> Result<(u64, [u8; 32]), EventLogError> {
-        let path = self.path_of(relative);
-        let mut file = File::open(&path).map_err(EventLogError::io("open", &path))?;
-        let (mut hasher, mut buffer, mut bytes) = (blake3::Hasher::new(), vec![0; HASHED_TOGETHER], 0);
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => return Ok((bytes, hasher.finalize().into())),
-                Ok(read) => {
-                    hasher.update(&buffer[..read]);
-                    bytes += read as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(EventLogError::io("read", &path)(error)),
-            }
-        }
+    pub fn hash_of(&self, relative: &str) -> Result<FileHash, EventLogError> {
+        FileHash::of(&self.path_of(relative))
     }
 
     /// Makes a segment's file durable under its final name: write under a temporary name, fsync, rename, fsync the
@@ -116,6 +115,27 @@ impl EventLogDir {
     pub fn write(&self, relative: &str, content: &[u8]) -> Result<(), EventLogError> {
         self.stage(relative, content)?;
         self.publish(relative)
+    }
+
+    /// Copies a segment's file from another directory, durably, in the same steps.
+    ///
+    /// # Errors
+    /// When a step fails.
+    pub fn copy_from(&self, other: &Self, relative: &str, expected: FileHash) -> Result<Copying, EventLogError> {
+        let path = other.path_of(relative);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Copying::Missing),
+            Err(error) => return Err(EventLogError::io("open", &path)(error)),
+        };
+        let unfinished = self.unfinished_of(relative);
+        let copied = copy_file(file, &path, &unfinished)?;
+        if copied != expected {
+            fs::remove_file(&unfinished).map_err(EventLogError::io("remove", &unfinished))?;
+            return Ok(Copying::Differs(copied));
+        }
+        self.publish(relative)?;
+        Ok(Copying::Copied)
     }
 
     /// Makes a segment's file durable under its temporary name.
@@ -162,34 +182,83 @@ impl EventLogDir {
     }
 
     /// Removes what an earlier run left unfinished, and moves aside segments that the catalog doesn't know: they are kept,
-    /// because somebody may have restored an older database. Returns the orphans' new paths.
+    /// and can be adopted. Returns the orphans' new paths.
     ///
     /// # Errors
     /// When a directory can't be read, or a file not be moved.
-    pub fn clean_up(&self, live: &HashSet<String>) -> Result<Vec<PathBuf>, EventLogError> {
+    pub fn clean_up(&self, live: &HashSet<String>, kind: Orphan) -> Result<Vec<PathBuf>, EventLogError> {
         for path in entries(&self.unfinished)? {
             fs::remove_file(&path).map_err(EventLogError::io("remove", &path))?;
         }
-        let mut orphans = Vec::new();
-        for relative in self.files()?.into_iter().filter(|relative| !live.contains(relative)) {
-            let (path, aside) = (self.segments.join(&relative), self.orphans.join(&relative));
-            let aside_folder = aside.parent().unwrap_or(&self.orphans);
-            durable::create_dir(aside_folder).map_err(EventLogError::io("create the directory", aside_folder))?;
-            durable::rename(&path, &aside).map_err(EventLogError::io("move aside", &path))?;
-            orphans.push(aside);
+        let aside = match kind {
+            Orphan::CutShort => self.orphans.clone(),
+            Orphan::Lost => self.orphans.join(LOST),
+        };
+        let unknown = self.files()?.into_iter().filter(|relative| !live.contains(relative));
+        unknown.map(|relative| move_aside(&self.path_of(&relative), &aside.join(&relative))).collect()
+    }
+
+    /// The files that were moved aside and are not adopted, by path.
+    ///
+    /// # Errors
+    /// When a directory can't be read.
+    pub fn orphans(&self) -> Result<Vec<(PathBuf, Orphan)>, EventLogError> {
+        let kind = |path: PathBuf| {
+            let is_below = |folder| path.starts_with(self.orphans.join(folder));
+            let kind = if is_below(LOST) { Orphan::Lost } else { Orphan::CutShort };
+            (!is_below(ADOPTED)).then_some((path, kind))
+        };
+        Ok(files_below(&self.orphans)?.into_iter().filter_map(kind).collect())
+    }
+
+    /// All files that were moved aside, by path, and whether their rows are in the log again.
+    ///
+    /// # Errors
+    /// When a directory can't be read.
+    pub fn files_aside(&self) -> Result<Vec<(PathBuf, bool)>, EventLogError> {
+        let adopted = self.orphans.join(ADOPTED);
+        let is_adopted = |path: PathBuf| {
+            let is_adopted = path.starts_with(&adopted);
+            (path, is_adopted)
+        };
+        Ok(files_below(&self.orphans)?.into_iter().map(is_adopted).collect())
+    }
+
+    /// Puts staged segments in the place of a file that was moved aside.
+    ///
+    /// # Errors
+    /// When a file can't be moved or removed.
+    pub fn replace_aside(&self, path: &Path, staged: &[Segment]) -> Result<(), EventLogError> {
+        for segment in staged {
+            let unfinished = self.unfinished_of(&segment.path);
+            move_aside(&unfinished, &path.with_file_name(unfinished.file_name().unwrap_or_default()))?;
         }
-        Ok(orphans)
+        fs::remove_file(path).map_err(EventLogError::io("remove", path))?;
+        sync_dir(path.parent().unwrap_or(&self.orphans))
+    }
+
+    /// Puts an orphan whose rows are in the log now with those that are adopted. A file that lies elsewhere stays there.
+    ///
+    /// # Errors
+    /// When it can't be moved.
+    pub fn put_adopted(&self, path: &Path) -> Result<(), EventLogError> {
+        let (Ok(path), Ok(orphans)) = (path.canonicalize(), self.orphans.canonicalize()) else { return Ok(()) };
+        let Ok(relative) = path.strip_prefix(&orphans) else { return Ok(()) };
+        if relative.starts_with(ADOPTED) {
+            return Ok(());
+        }
+        let relative = relative.strip_prefix(LOST).unwrap_or(relative);
+        move_aside(&path, &orphans.join(ADOPTED).join(relative)).map(drop)
     }
 }
 
-fn entries(dir: &Path) -> Result<Vec<PathBuf>, EventLogError> {
-    fs::read_dir(dir)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
-        .map_err(EventLogError::io("list", dir))
-}
-
-fn sync_dir(dir: &Path) -> Result<(), EventLogError> {
-    durable::sync_dir(dir).map_err(EventLogError::io("fsync the directory", dir))
+/// Moves a file, durably.
+fn move_aside(path: &Path, to: &Path) -> Result<PathBuf, EventLogError> {
+    let (folder, from) = (to.parent().unwrap_or(to), path.parent().unwrap_or(path));
+    durable::create_dir(folder).map_err(EventLogError::io("create the directory", folder))?;
+    durable::rename(path, to).map_err(EventLogError::io("move aside", path))?;
+    sync_dir(from)?;
+    Ok(to.to_owned())
 }
 
 #[cfg(test)]
@@ -204,11 +273,37 @@ mod tests {
         log.write("mixed/lost.parquet", b"lost").unwrap();
         fs::write(data.path().join("tmp/half.parquet"), b"ha").unwrap();
 
-        let orphans = log.clean_up(&HashSet::from(["2026-03-04/live.parquet".to_owned()])).unwrap();
+        let live = HashSet::from(["2026-03-04/live.parquet".to_owned()]);
+        let orphans = log.clean_up(&live, Orphan::CutShort).unwrap();
 
         assert_eq!(orphans, [data.path().join("orphans/mixed/lost.parquet")]);
         assert_eq!(fs::read(&orphans[0]).unwrap(), b"lost");
         assert_eq!(fs::read(log.path_of("2026-03-04/live.parquet")).unwrap(), b"live");
         assert!(!data.path().join("tmp/half.parquet").exists());
+
+        log.write("mixed/older.parquet", b"older").unwrap();
+        let lost = data.path().join("orphans/lost/mixed/older.parquet");
+        assert_eq!(log.clean_up(&live, Orphan::Lost).unwrap(), std::slice::from_ref(&lost));
+        assert_eq!(log.orphans().unwrap(), [(lost.clone(), Orphan::Lost), (orphans[0].clone(), Orphan::CutShort)]);
+        log.put_adopted(&lost).unwrap();
+        log.put_adopted(&log.path_of("2026-03-04/live.parquet")).unwrap();
+        assert_eq!(log.orphans().unwrap(), [(orphans[0].clone(), Orphan::CutShort)]);
+        assert_eq!(fs::read(data.path().join("orphans/adopted/mixed/older.parquet")).unwrap(), b"older");
+        assert_eq!(log.files().unwrap(), ["2026-03-04/live.parquet"]);
+    }
+
+    #[test]
+    fn a_file_is_copied_if_it_is_what_it_must_be() {
+        let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (log, copy) = (EventLogDir::open(data.path()).unwrap(), EventLogDir::open(elsewhere.path()).unwrap());
+        log.write("mixed/one.parquet", b"one").unwrap();
+        let one = log.hash_of("mixed/one.parquet").unwrap();
+        let other = FileHash { bytes: 3, hash: [0; 32] };
+        assert_eq!(copy.copy_from(&log, "mixed/none.parquet", one).unwrap(), Copying::Missing);
+        assert_eq!(copy.copy_from(&log, "mixed/one.parquet", other).unwrap(), Copying::Differs(one));
+        assert_eq!(copy.files().unwrap(), [""; 0]);
+        assert_eq!(fs::read_dir(elsewhere.path().join("tmp")).unwrap().count(), 0);
+        assert_eq!(copy.copy_from(&log, "mixed/one.parquet", one).unwrap(), Copying::Copied);
+        assert_eq!(copy.hash_of("mixed/one.parquet").unwrap(), one);
     }
 }

@@ -10,6 +10,7 @@ mod decode;
 mod digest;
 mod dir;
 mod encode;
+mod files;
 mod packed;
 mod reader;
 mod rewrite;
@@ -18,6 +19,7 @@ mod schema;
 mod strip;
 #[cfg(test)]
 mod tests;
+mod unknown;
 mod writer;
 
 use std::path::PathBuf;
@@ -26,13 +28,15 @@ use thiserror::Error;
 use uuid::Uuid;
 
 pub use decode::{Block, BlockReader, Id, IdRead, ServiceRun};
-pub use dir::EventLogDir;
+pub use dir::{Copying, EventLogDir, Orphan};
+pub use files::{FileHash, copy_file, sync_dir};
 pub use packed::PackedEvents;
 pub use reader::{OpenSegment, SegmentReader};
 pub use rewrite::WholeRows;
 pub use rows::EventRows;
 pub use schema::schema;
 pub use strip::BareRows;
+pub use unknown::UnknownSegment;
 pub use writer::SegmentWriter;
 
 use crate::model::Day;
@@ -50,6 +54,14 @@ pub struct Segment {
     pub end: SegmentEnd,
     /// The days in it, in order, without a gap between their rows.
     pub partitions: Vec<SegmentPartition>,
+}
+
+impl Segment {
+    /// What its file must be.
+    #[must_use]
+    pub fn file(&self) -> FileHash {
+        FileHash { bytes: self.bytes, hash: self.hash }
+    }
 }
 
 /// The end of a segment's file, from its page indices on: it tells where pages are and what they must be.
@@ -93,6 +105,8 @@ pub enum EventLogError {
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
     #[error("segment {path} is damaged: {detail}; restore the file from a backup")]
     Damaged { path: PathBuf, detail: String },
+    #[error("{path} is no segment of an event log: {detail}")]
+    Foreign { path: PathBuf, detail: String },
     #[error("cannot encode a segment")]
     Encode(#[from] parquet::errors::ParquetError),
 }

@@ -107,7 +107,10 @@ impl PackedEvents {
     }
 
     /// Adds an event of whose content no more is there than what it has, if it has this fingerprint of what was.
-    pub(super) fn push_as(&mut self, event: &Event<'_>, line: u64, fingerprint: Option<Fingerprint>) {
+    ///
+    /// # Panics
+    /// As [`Self::push`].
+    pub fn push_as(&mut self, event: &Event<'_>, line: u64, fingerprint: Option<Fingerprint>) {
         let start = u32::try_from(self.bytes.len()).expect("a pack has fewer than 2^32 bytes");
         self.places.push(Place { service: event.service.as_u128(), time: event.time, start });
         let begins = self.bytes.len();

@@ -90,7 +90,11 @@ impl OpenSegment {
                 .map_err(|error| damaged(error.to_string()))?;
         let file = CheckedFile::new(file, segment.bytes, metadata.metadata())
             .map_err(|Corrupt(detail)| damaged(detail.to_owned()))?;
-        Ok(Self { path, file: Arc::new(file), metadata, layout })
+        Ok(Self::of(path, Arc::new(file), metadata, layout))
+    }
+
+    pub(super) fn of(path: PathBuf, file: Arc<CheckedFile>, metadata: ArrowReaderMetadata, layout: Layout) -> Self {
+        Self { path, file, metadata, layout }
     }
 
     /// Which of its columns has the fingerprints of bare rows; none where all rows are whole.

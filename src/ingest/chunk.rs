@@ -1,7 +1,8 @@
 //! Decoding one piece of an input: every line of it becomes an event or a dead letter.
 
-use super::decode::{Decoder, LineDecoder, Reason, Rejection};
+use super::decode::{LineDecoder, Reason, Rejection};
 use super::lines::{KEPT_OF_LONG_LINE, Piece, PieceContent};
+use super::pipeline::IngestRules;
 use crate::event_log::PackedEvents;
 use crate::model::Event;
 use crate::rollup::VoidMark;
@@ -23,25 +24,18 @@ pub(super) struct Decoded {
 }
 
 /// Decodes a piece of an input; `events` is a buffer.
-pub(super) fn decode(
-    piece: &Piece,
-    input: i64,
-    decoder: &Decoder,
-    max_line_bytes: usize,
-    mut events: PackedEvents,
-) -> Decoded {
+pub(super) fn decode(piece: &Piece, input: i64, rules: &IngestRules, mut events: PackedEvents) -> Decoded {
     let text_bytes = match &piece.content {
         PieceContent::Lines(text) => text.len(),
         PieceContent::LongLine { .. } => 0,
     };
     events.reuse(input, text_bytes);
-    let mut decoding =
-        Decoding { events, voids: Vec::new(), dead_letters: Vec::new(), lines: 0, input, decoder, max_line_bytes };
+    let mut decoding = Decoding { events, voids: Vec::new(), dead_letters: Vec::new(), lines: 0, input, rules };
     let mut physical_lines = 0;
     match &piece.content {
         PieceContent::Lines(text) => {
             // Where the whole piece is UTF-8, as it mostly is, no line has to be looked at for that.
-            let mut lines = simdutf8::basic::from_utf8(text).ok().map(|text| decoder.lines(text));
+            let mut lines = simdutf8::basic::from_utf8(text).ok().map(|text| rules.decoder.lines(text));
             let mut start = 0;
             while start < text.len() {
                 if let Some(next) = decoding.plain_line(text, lines.as_mut(), start, physical_lines) {
@@ -77,8 +71,7 @@ struct Decoding<'a> {
     dead_letters: Vec<DeadLetter>,
     lines: u64,
     input: i64,
-    decoder: &'a Decoder,
-    max_line_bytes: usize,
+    rules: &'a IngestRules,
 }
 
 impl Decoding<'_> {
@@ -92,7 +85,7 @@ impl Decoding<'_> {
             [b'\r', b'\n', ..] => 2,
             _ => return None,
         };
-        if end - start > self.max_line_bytes {
+        if end - start > self.rules.max_line_bytes {
             return None;
         }
         self.lines += 1;
@@ -107,17 +100,17 @@ impl Decoding<'_> {
         if line.first() != Some(&b'{') && line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r')) {
             return;
         }
-        if line.len() > self.max_line_bytes {
+        if line.len() > self.rules.max_line_bytes {
             self.long_line(line, line.len() as u64, *blake3::hash(line).as_bytes(), number, offset);
             return;
         }
         self.lines += 1;
         let refused = match lines {
             Some(lines) => lines.decode_any(start..start + line.len()).map(|event| self.event(event, number)),
-            None => self.decoder.decode(line).map(|event| self.event(&event, number)).map_err(Box::new),
+            None => self.rules.decoder.decode(line).map(|event| self.event(&event, number)).map_err(Box::new),
         };
         if let Err(refusal) = refused {
-            self.dead_letters.push(DeadLetter {
+            self.reject(DeadLetter {
                 input: self.input,
                 line: number,
                 offset,
@@ -131,13 +124,21 @@ impl Decoding<'_> {
 
     fn event(&mut self, event: &Event<'_>, number: u64) {
         self.voids.extend(VoidMark::of(event));
-        self.events.push(event, number);
+        match self.rules.erased.masked(event) {
+            None => self.events.push(event, number),
+            Some(masked) => self.events.push(&masked, number),
+        }
+    }
+
+    fn reject(&mut self, letter: DeadLetter) {
+        let is_named = self.rules.erased.are_named_in(&letter.content);
+        self.dead_letters.push(if is_named { letter.masked() } else { letter });
     }
 
     fn long_line(&mut self, line: &[u8], length: u64, hash: [u8; 32], number: u64, offset: u64) {
         self.lines += 1;
-        let detail = format!("{length} bytes; ingest.max_line_bytes allows {}", self.max_line_bytes);
-        self.dead_letters.push(DeadLetter {
+        let detail = format!("{length} bytes; ingest.max_line_bytes allows {}", self.rules.max_line_bytes);
+        self.reject(DeadLetter {
             input: self.input,
             line: number,
             offset,

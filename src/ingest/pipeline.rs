@@ -15,6 +15,7 @@ use super::decode::Decoder;
 use super::lines::{Piece, Pieces};
 use super::source::Source;
 use crate::event_log::{EventLogDir, EventLogError, PackedEvents, SegmentWriter};
+use crate::model::Erased;
 use crate::store::{Input, InputState, LogCommit, StoreError};
 
 /// A batch is committed when it holds so many bytes of input, however few events these are.
@@ -40,6 +41,8 @@ pub enum IngestError {
 #[derive(Clone, Debug)]
 pub struct IngestRules {
     pub decoder: Decoder,
+    /// Whose personal data is masked.
+    pub erased: Erased,
     pub max_line_bytes: usize,
     /// A batch is committed when it holds so many events.
     pub events_per_commit: usize,
@@ -166,7 +169,7 @@ impl Pipeline<'_> {
             let id = input.id;
             let decode = |piece: &Piece| {
                 let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-                chunk::decode(piece, id, &self.rules.decoder, self.rules.max_line_bytes, spare)
+                chunk::decode(piece, id, self.rules, spare)
             };
             let (decoded, next) = rayon::join(
                 || group.par_iter().map(decode).collect::<Vec<Decoded>>(),
@@ -342,7 +345,7 @@ mod tests {
         };
         let readings: Vec<Reading> = (0..files).map(reading).collect();
         let decoder = Decoder::new(HashMap::new(), Instant::from_nanos(0), Instant::from_nanos(i64::MAX));
-        let rules = IngestRules { decoder, max_line_bytes: 1 << 20, events_per_commit: 1 };
+        let rules = IngestRules { decoder, erased: Erased::default(), max_line_bytes: 1 << 20, events_per_commit: 1 };
         let committed = Mutex::new(Vec::new());
         let commit = |commit: LogCommit| {
             let id = commit.inputs.last().unwrap().id;

@@ -9,11 +9,13 @@ use std::slice;
 use anyhow::Context as _;
 use uuid::Uuid;
 
-use super::JobError;
+use super::{JobError, LOCK_FILE};
 use crate::durable;
 use crate::event_log::EventLogDir;
-use crate::store::{Store, StoreUrl};
+use crate::store::{Store, StoreUrl, forget_commits};
 
+/// This file is there while a backup is restored.
+pub(super) const RESTORING: &str = "restoring";
 const FILE: &str = "installation";
 
 /// Sees to it that a data directory and a store belong together from now on, if they may. Gives the store's name.
@@ -38,6 +40,8 @@ pub(super) async fn settle(
     }
     // The store first: a kill in between leaves a store that has a name and no segments.
     let name = store.settle_installation(&new_name()).await?;
+    let lock_file = data_dir.join(LOCK_FILE);
+    forget_commits(&lock_file).with_context(|| format!("cannot write {}", lock_file.display()))?;
     write_names(data_dir, slice::from_ref(&name))?;
     Ok(name)
 }
@@ -73,7 +77,12 @@ pub(super) fn expect_copy(data_dir: &Path) -> anyhow::Result<String> {
     Ok(name)
 }
 
-fn new_name() -> String {
+/// Has a directory belong to the store of this name alone.
+pub(super) fn name(data_dir: &Path, name: &str) -> anyhow::Result<()> {
+    write_names(data_dir, &[name.to_owned()])
+}
+
+pub(super) fn new_name() -> String {
     Uuid::now_v7().simple().to_string()
 }
 
@@ -83,6 +92,9 @@ fn other(data_dir: &Path, url: &StoreUrl) -> anyhow::Error {
 
 /// One, but for the time between a copy and the first who writes to it or to its original.
 fn names_in(data_dir: &Path) -> anyhow::Result<Vec<String>> {
+    if data_dir.join(RESTORING).exists() {
+        return Err(JobError::RestoreCutShort { data_dir: data_dir.to_owned() }.into());
+    }
     let path = data_dir.join(FILE);
     match fs::read_to_string(&path) {
         Ok(text) => Ok(text.split_whitespace().map(str::to_owned).collect()),

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::replace::BYTES_TOGETHER;
+use super::replace::{BYTES_TOGETHER, stay_bare};
 use super::{Installation, Run};
 use crate::config::EventLog;
 use crate::event_log::{EventLogError, Segment, SegmentReader, SegmentWriter, WholeRows};
@@ -121,12 +121,9 @@ impl Compacting<'_> {
         if staged.is_empty() {
             return Ok(());
         }
-        let was_bare = |day: Day| segments.iter().flat_map(|of| &of.partitions).all(|of| of.day != day || of.is_bare);
-        for partition in staged.iter_mut().flat_map(|segment| &mut segment.partitions) {
-            partition.is_bare = was_bare(partition.day);
-        }
+        stay_bare(&segments, &mut staged);
         let check = move |new: &[Segment], reader: &SegmentReader| Ok(rows.are_in(new, reader)?);
-        self.installation.replace(self.lease, &segments, &staged, check).await?;
+        self.installation.replace(self.lease, &segments, &staged, &[], check).await?;
         let bytes = |segments: &[Segment]| segments.iter().map(|segment| segment.bytes).sum::<u64>();
         self.report.merged += segments.len() as u64;
         self.report.into += staged.len() as u64;

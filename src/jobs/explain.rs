@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use uuid::Uuid;
 
-use super::Reading;
+use super::{Reading, off_runtime};
 use crate::audit::explain::{Answer, DaySlice, Field, Question, StoredRow, Tally};
 use crate::event_log::{EventLogError, Segment, SegmentPartition, SegmentReader};
 use crate::model::{Day, PeriodType, RowState, UsageRow};
@@ -72,10 +71,10 @@ async fn explain_as_it_is(reading: &Reading, asked: Asked) -> anyhow::Result<Ans
     let explained = store.explained(question.service, days, (question.period_type, period)).await?;
     let reader = Arc::new(SegmentReader::new(reading.log.clone()));
     let (with, row, progress) = (reader.clone(), explained.row.clone(), explained.progress);
-    let mut tally = on_thread(move || add_up(question, &explained, &with)).await??;
+    let mut tally = off_runtime(move || add_up(question, &explained, &with)).await??;
     if tally.looks_for_voids() {
         let all = store.catalog().await?;
-        tally = on_thread(move || look_for_voids(tally, &by_day(&all), &reader)).await??;
+        tally = off_runtime(move || look_for_voids(tally, &by_day(&all), &reader)).await??;
     }
     let mut answer = tally.finish();
     let inputs: BTreeSet<i64> = answer.places_mut().map(|place| place.input).collect();
@@ -90,15 +89,11 @@ async fn explain_as_it_is(reading: &Reading, asked: Asked) -> anyhow::Result<Ans
     Ok(answer)
 }
 
-async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
-    tokio::task::spawn_blocking(work).await.context("a worker thread panicked")
-}
-
 fn add_up(question: Question, explained: &Explained, reader: &SegmentReader) -> Result<Tally, EventLogError> {
     let mut tally = Tally::new(question);
     for (day, slices) in &explained.days {
         let voids = explained.voids.get(day).map_or(&[][..], Vec::as_slice);
-        tally.take_day(*day, &open(slices, reader)?, voids, explained.dirty.contains(day))?;
+        tally.take_day(*day, &open(slices, reader)?, voids, &explained.orders, explained.dirty.contains(day))?;
     }
     Ok(tally)
 }

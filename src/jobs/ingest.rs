@@ -1,17 +1,18 @@
 //! Ingest: everything that the sources hold goes into the event log, and what that touched is rolled up.
 
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 use serde::Serialize;
 use tokio::runtime::Handle;
 
 use super::rollup::rollup_leased;
-use super::{Installation, Run};
+use super::{Installation, Run, erase};
 use crate::ingest::decode::Decoder;
 use crate::ingest::source::{FileSource, Source, inbox};
 use crate::ingest::{IngestError, IngestRules, Pipeline, Reading, Summary};
+use crate::model::Erased;
 use crate::store::{Input, InputKind, InputState, Lease, Ledger};
 
 /// What an ingest run came to: the ledger of its inputs, as a whole, also of what an earlier run had read of them.
@@ -62,7 +63,8 @@ async fn ingest_leased(
     let inputs: Vec<i64> = readings.iter().map(|reading| reading.input.id).collect();
     let is_unread = |reading: &Reading| reading.input.state == InputState::Reading;
     let unread: Vec<Reading> = readings.into_iter().filter(is_unread).collect();
-    let summary = read(installation, run, lease, &unread).inspect_err(|_| {
+    let erased = erase::arriving(installation, run, lease).await?;
+    let summary = read(installation, run, lease, &unread, erased).inspect_err(|_| {
         installation.is_clean.store(false, Ordering::Relaxed);
     })?;
     let rolled_up = rollup_leased(installation, run, lease).await?;
@@ -156,8 +158,14 @@ async fn readings(installation: &Installation, sources: Vec<Source>) -> anyhow::
 }
 
 /// Runs the pipeline, and puts the inbox's files away as their last line is committed.
-fn read(installation: &Installation, run: &Run, lease: &Lease, readings: &[Reading]) -> anyhow::Result<Summary> {
-    let rules = rules(installation);
+fn read(
+    installation: &Installation,
+    run: &Run,
+    lease: &Lease,
+    readings: &[Reading],
+    erased: Erased,
+) -> anyhow::Result<Summary> {
+    let rules = rules(installation, erased);
     let handle = Handle::current();
     std::thread::scope(|scope| {
         // The pipeline borrows the lease, and blocks: it has a thread of its own for as long as it runs.
@@ -192,19 +200,20 @@ fn read(installation: &Installation, run: &Run, lease: &Lease, readings: &[Readi
     })
 }
 
-fn rules(installation: &Installation) -> Arc<IngestRules> {
+fn rules(installation: &Installation, erased: Erased) -> IngestRules {
     let ingest = &installation.config.ingest;
     let seconds = i64::try_from(ingest.max_future.as_secs()).unwrap_or(i64::MAX);
     let latest = installation.now().plus_seconds(seconds);
-    Arc::new(IngestRules {
+    IngestRules {
         decoder: Decoder::new(ingest.types.clone(), ingest.earliest, latest),
+        erased,
         max_line_bytes: ingest.max_line_bytes,
         events_per_commit: ingest.events_per_commit,
-    })
+    }
 }
 
 pub(super) fn decoder(installation: &Installation) -> Decoder {
-    rules(installation).decoder.clone()
+    rules(installation, Erased::default()).decoder
 }
 
 fn of_input<'r>(readings: &'r [Reading], input: &Input) -> Option<&'r Source> {

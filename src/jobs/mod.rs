@@ -1,20 +1,24 @@
 //! Jobs: where the asynchronous store meets the synchronous pipeline and rollup core. One file a job.
 
 mod backfill;
+mod backup;
 mod belonging;
 mod compact;
 mod copy;
 mod draw;
+mod erase;
 mod explain;
 mod import;
 mod ingest;
 mod merge;
+mod orphans;
 mod periods;
 mod plan;
 mod reading;
 mod repair;
 mod replace;
 mod replay;
+mod restore;
 mod retention;
 mod rollup;
 mod verify;
@@ -29,16 +33,20 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use thiserror::Error;
 
 pub use backfill::{PlanChanged, backfill, backfill_as_planned, plan_backfill};
+pub use backup::{BackedUp, BackupError, back_up};
 pub use compact::{CompactReport, compact, has_small_segments};
 pub use copy::copy_store;
+pub use erase::{ErasureReport, erase_users};
 pub use explain::{Asked, explain};
 pub use import::{ImportError, import_services};
 pub use ingest::{IngestReport, Wanted, inbox_holds_files, ingest};
+pub use orphans::{AdoptedFile, AdoptedOrphans, Adoption, FoundOrphan, adopt_orphans, list_orphans};
 pub use periods::{PeriodError, lock_month, unlock_month};
 pub use plan::{BackfillPlan, PlannedRow};
 pub use reading::Reading;
 pub use repair::{Repaired, repair};
 pub use replay::{ReplayReport, replay};
+pub use restore::{RestoreError, Restored, restore};
 pub use retention::{RetentionReport, WouldChange, plan_retention, retention};
 pub use rollup::{RollupReport, rollup};
 pub use verify::{Checked, Pending, Scope, Verified, verify};
@@ -46,7 +54,7 @@ pub use verify::{Checked, Pending, Scope, Verified, verify};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::durable;
-use crate::event_log::EventLogDir;
+use crate::event_log::{EventLogDir, Orphan};
 use crate::failpoint::{Point, reach};
 use crate::ingest::Progress;
 use crate::model::{Day, Instant};
@@ -94,6 +102,10 @@ pub enum JobError {
         "the data directory {data_dir} and the store {store} are not of the same installation; set store.url to the store that this directory was used with last, or --data-dir to that store's"
     )]
     OtherInstallation { data_dir: PathBuf, store: String },
+    #[error(
+        "a backup is being restored into {data_dir}, or that was cut short: run the same `usage-rollup restore` again"
+    )]
+    RestoreCutShort { data_dir: PathBuf },
     #[error("interrupted; what was committed is kept, and the same command goes on from there")]
     Interrupted,
     #[error(transparent)]
@@ -151,7 +163,9 @@ impl Installation {
     pub async fn lease(&self, run: &Run) -> anyhow::Result<Lease> {
         let lease = self.take_lease(run).await?;
         self.claim()?;
-        if self.is_clean.load(Ordering::Relaxed) {
+        if lease.lost_commits() > 0 {
+            self.set_aside_lost(&lease).await?;
+        } else if self.is_clean.load(Ordering::Relaxed) {
             self.remove_discarded(&lease).await?;
         } else {
             self.clean_up(&lease).await?;
@@ -163,8 +177,32 @@ impl Installation {
     /// Removes the files that the log does without, sets aside those that the catalog does not know, and tells how many that
     /// were.
     async fn clean_up(&self, lease: &Lease) -> anyhow::Result<usize> {
+        if lease.lost_commits() > 0 {
+            return self.set_aside_lost(lease).await;
+        }
         self.remove_discarded(lease).await?;
-        let orphans = self.log.clean_up(&self.store.live_paths().await?)?;
+        self.set_aside(Orphan::CutShort).await
+    }
+
+    /// Sets aside what an older copy of the database does not know: segments that were part of the log. What it would have
+    /// removed is set aside with them, for the log may rest on it by now.
+    async fn set_aside_lost(&self, lease: &Lease) -> anyhow::Result<usize> {
+        let segments = self.set_aside(Orphan::Lost).await?;
+        tracing::error!(
+            lost_commits = lease.lost_commits(),
+            segments,
+            store = %self.config.store.url,
+            "the database is older than its data directory: it lacks the last commits that were made from here. Segments that \
+             it does not know are in orphans/lost; `usage-rollup orphans adopt` brings them back"
+        );
+        self.store.forget_discarded(lease, &self.store.discarded_files().await?).await?;
+        lease.accept_loss();
+        Ok(segments)
+    }
+
+    /// Moves files aside that the catalog does not know.
+    async fn set_aside(&self, kind: Orphan) -> anyhow::Result<usize> {
+        let orphans = self.log.clean_up(&self.store.live_paths().await?, kind)?;
         for orphan in &orphans {
             tracing::warn!(path = %orphan.display(), "moved aside a segment that the catalog does not know");
         }
@@ -249,11 +287,16 @@ fn must_be_in(stored: String, config: &Config) -> Result<(), JobError> {
     if stored == configured { Ok(()) } else { Err(JobError::OtherZone { stored, configured: configured.to_owned() }) }
 }
 
+/// Runs synchronous work off the runtime's threads.
+async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await.context("a worker thread panicked")
+}
+
 async fn run_on<T: Send + 'static>(
     threads: Arc<ThreadPool>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> anyhow::Result<T> {
-    tokio::task::spawn_blocking(move || threads.install(work)).await.context("a worker thread panicked")
+    off_runtime(move || threads.install(work)).await
 }
 
 impl Run {

@@ -1,18 +1,19 @@
 //! An installation that is only read, by a role that may do no more, or on a replica.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{belonging, must_be_in};
+use super::{LOCK_FILE, belonging, must_be_in};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::event_log::EventLogDir;
 use crate::model::{Day, Instant};
-use crate::store::Store;
+use crate::store::{Store, last_commit_from};
 
 /// One installation without its threads: no job can run on it.
 #[derive(Clone, Debug)]
 pub struct Reading {
+    pub data_dir: PathBuf,
     pub config: Arc<Config>,
     pub clock: Clock,
     pub store: Store,
@@ -30,7 +31,19 @@ impl Reading {
         if let Some(stored) = store.zone().await? {
             must_be_in(stored, &config)?;
         }
-        Ok(Self { config: Arc::new(config), clock, store, log: EventLogDir::at(data_dir) })
+        let (data_dir, log) = (data_dir.to_owned(), EventLogDir::at(data_dir));
+        Ok(Self { data_dir, config: Arc::new(config), clock, store, log })
+    }
+
+    /// How many commits were made from the data directory that the database does not have: more than none where it is an older
+    /// copy, and nobody has written to it yet.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn lost_commits(&self) -> anyhow::Result<i64> {
+        // In this order, for commits are made meanwhile.
+        let from_here = last_commit_from(&self.data_dir.join(LOCK_FILE));
+        Ok(self.store.last_commit().await?.map_or(0, |last| (from_here - last).max(0)))
     }
 
     #[must_use]

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::ingest::decoder;
 use super::rollup::rollup_leased;
-use super::{Installation, Run};
+use super::{Installation, Run, erase};
 use crate::event_log::{PackedEvents, SegmentWriter};
 use crate::ingest::decode::Reason;
 use crate::rollup::VoidMark;
@@ -41,6 +41,7 @@ async fn replay_leased(
     reason: Option<Reason>,
 ) -> anyhow::Result<ReplayReport> {
     let decoder = decoder(installation);
+    let erased = erase::arriving(installation, run, lease).await?;
     let mut report = ReplayReport::default();
     let mut after = 0;
     loop {
@@ -56,7 +57,7 @@ async fn replay_leased(
         {
             let Ok(event) = decoder.decode(&letter.content) else { continue };
             let mut pack = PackedEvents::of_input(letter.input, letter.content.len());
-            pack.push(&event, letter.line);
+            pack.push(erased.masked(&event).as_ref().unwrap_or(&event), letter.line);
             packs.push(pack);
             commit.replayed.push(*id);
             commit.voids.extend(VoidMark::of(&event));

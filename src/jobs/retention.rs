@@ -203,7 +203,7 @@ impl Dropping<'_> {
             rows.are_in(new, reader)?;
             come_to_the_same(&folder, &before, new, rows_each)
         };
-        self.installation.replace(self.lease, &gone, &new, check).await?;
+        self.installation.replace(self.lease, &gone, &new, &[], check).await?;
         self.note(&gone, &new);
         Ok(done)
     }
@@ -281,7 +281,13 @@ fn tasks(segments: &[Segment]) -> Vec<PartitionTask> {
     let mut tasks: BTreeMap<Day, PartitionTask> = BTreeMap::new();
     for segment in segments {
         for partition in &segment.partitions {
-            let new = || PartitionTask { day: partition.day, slices: Vec::new(), voids: Vec::new(), services: None };
+            let new = || PartitionTask {
+                day: partition.day,
+                slices: Vec::new(),
+                voids: Vec::new(),
+                orders: HashMap::new(),
+                services: None,
+            };
             let task = tasks.entry(partition.day).or_insert_with(new);
             task.slices.push((segment.clone(), partition.clone()));
         }

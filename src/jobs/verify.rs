@@ -375,7 +375,7 @@ impl Verifying<'_> {
 
 fn without_paths(error: &EventLogError) -> String {
     match error {
-        EventLogError::Damaged { detail, .. } => detail.clone(),
+        EventLogError::Damaged { detail, .. } | EventLogError::Foreign { detail, .. } => detail.clone(),
         EventLogError::Io { action, source, .. } => format!("cannot {action} a segment: {source}"),
         EventLogError::Encode(error) => error.to_string(),
     }

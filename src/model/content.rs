@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use uuid::Uuid;
 
-use super::{Attachment, EventData, EventType, MemberValue};
+use super::{Attachment, EventData, EventType, Instant, MemberValue};
 
 /// The type's name, and behind it RFC 8785 (JCS) text of the known members: GUIDs as 32 lower-case hex digits, absent
 /// members left out. So content is ordered by type first.
@@ -18,6 +18,17 @@ pub fn content(event_type: EventType, data: &EventData<'_>) -> String {
         None => push_members(&mut text, event_type, data),
     }
     text
+}
+
+/// What a content is known by among all of its service and day: a hash of it, with the identity and time that it is of.
+#[must_use]
+pub fn content_key(service: Uuid, time: Instant, source: &str, id: &str, content: &str) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(service.as_bytes()).update(&time.nanos().to_le_bytes());
+    for part in [source, id, content] {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+    }
+    hasher.finalize().into()
 }
 
 fn push_members(text: &mut String, event_type: EventType, data: &EventData<'_>) {

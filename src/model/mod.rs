@@ -2,6 +2,7 @@
 
 mod content;
 mod day;
+mod erased;
 mod event;
 mod guid;
 mod identity;
@@ -9,8 +10,9 @@ mod instant;
 mod service;
 mod usage;
 
-pub use content::content;
+pub use content::{content, content_key};
 pub use day::{Day, PeriodType, Zone};
+pub use erased::Erased;
 pub use event::{
     Attachment, Event, EventData, EventType, Feature, GroupType, Member, MemberKind, MemberRule, MemberValue,
     VoidTarget,

@@ -2,7 +2,7 @@
 //! in how many parts events are folded.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::{AddAssign, Range};
 
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,8 @@ pub struct PartitionTask {
     pub slices: Vec<(Segment, SegmentPartition)>,
     /// The voids that aim at instants of the day, wherever they stand themselves.
     pub voids: Vec<VoidMark>,
+    /// Contents that share identity and time, and were masked: in which order they come, by [`crate::model::content_key`].
+    pub orders: HashMap<[u8; 32], u32>,
     /// The services to recompute, sorted; the whole partition where none are named.
     pub services: Option<Vec<Uuid>>,
 }

@@ -12,7 +12,7 @@ use super::across::{Affected, ComparedDay, DayIdentities, Earlier, Live, Repeate
 use super::facts::{PartitionFacts, PartitionTask, VoidMark};
 use super::partition::{Part, Pass, Rows, Slice, identities_of, parts_by_service};
 use super::service::ServiceFold;
-use super::stored::{contested_rows, stored_rows};
+use super::stored::{ContentOrders, contested_rows, stored_rows};
 use crate::event_log::{EventLogError, Segment, SegmentPartition, SegmentReader};
 use crate::model::{Day, Instant, Zone};
 
@@ -144,7 +144,8 @@ impl Folder {
     fn partition<'a>(&'a self, task: &'a PartitionTask, slices: Vec<Slice>) -> Partition<'a> {
         let mut voids: Vec<&VoidMark> = task.voids.iter().collect();
         voids.sort_unstable();
-        Partition { day: task.day, days: self.rules.zone.days_within(task.day), voids, slices, rules: &self.rules }
+        let days = self.rules.zone.days_within(task.day);
+        Partition { day: task.day, days, voids, orders: &task.orders, slices, rules: &self.rules }
     }
 
     fn with_buffers<T>(&self, work: impl FnOnce(&mut Buffers) -> T) -> T {
@@ -258,6 +259,7 @@ pub(super) struct Partition<'a> {
     pub days: Vec<(Instant, Day)>,
     /// Sorted by service.
     voids: Vec<&'a VoidMark>,
+    orders: &'a ContentOrders,
     slices: Vec<Slice>,
     pub rules: &'a FoldRules,
 }
@@ -275,7 +277,7 @@ impl Partition<'_> {
         if passes == 1 {
             rows.load(&self.slices, parts, Pass::ONLY)?;
             rows.note_identities(identities);
-            for stored in stored_rows(rows, &self.slices)? {
+            for stored in stored_rows(rows, &self.slices, self.orders)? {
                 let mut service = ServiceFold::new(self, stored.service, None);
                 service.take(rows, &stored, true, last_live);
                 service.finish(&mut facts);
@@ -287,7 +289,9 @@ impl Partition<'_> {
             for number in 0..passes {
                 rows.load(&self.slices, parts, Pass { number, of: passes })?;
                 rows.note_identities(identities);
-                stored_rows(rows, &self.slices)?.iter().for_each(|stored| service.take(rows, stored, false, last_live));
+                stored_rows(rows, &self.slices, self.orders)?
+                    .iter()
+                    .for_each(|stored| service.take(rows, stored, false, last_live));
             }
             service.finish(&mut facts);
         }
@@ -307,7 +311,7 @@ impl Partition<'_> {
         let mut live = Vec::new();
         for number in 0..passes {
             rows.load(&self.slices, parts, Pass { number, of: passes })?;
-            for stored in stored_rows(rows, &self.slices)? {
+            for stored in stored_rows(rows, &self.slices, self.orders)? {
                 fold.take(rows, &stored, passes == 1, last_live);
             }
             live.extend(earlier.live_of(rows, |row| fold.is_live(rows, row)));

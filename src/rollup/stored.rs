@@ -1,14 +1,19 @@
 //! Event order, and dropping copies: of the log's lines, those that are stored (`spec/events.md`, What happens to each input
 //! line).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use foldhash::fast::FixedState;
+use uuid::Uuid;
 
 use super::contents::{fingerprints, texts};
 use super::partition::{Rows, Slice};
 use crate::event_log::{EventLogError, Fingerprint};
+use crate::model::{Instant, content_key};
+
+/// In which order contents come that were masked, by their keys ([`content_key`]).
+pub(super) type ContentOrders = HashMap<[u8; 32], u32>;
 
 /// The rows of a service that are stored, in event order, and those that are copies of them.
 pub(super) struct Stored {
@@ -18,7 +23,8 @@ pub(super) struct Stored {
 }
 
 /// Orders each service's rows, and tells copies from what is stored. Of several copies the first to arrive is the stored one.
-pub(super) fn stored_rows(rows: &Rows, slices: &[Slice]) -> Result<Vec<Stored>, EventLogError> {
+/// Contents of one identity and time come in the order that is noted of them, and behind these as they compare.
+pub(super) fn stored_rows(rows: &Rows, slices: &[Slice], orders: &ContentOrders) -> Result<Vec<Stored>, EventLogError> {
     let mut services: Vec<Stored> = Vec::with_capacity(rows.services.len());
     let mut open = Tied::default();
     for (service, parts) in &rows.services {
@@ -36,7 +42,7 @@ pub(super) fn stored_rows(rows: &Rows, slices: &[Slice]) -> Result<Vec<Stored>, 
         services.push(stored);
     }
     if !open.rows.is_empty() {
-        open.resolve(rows, slices, &mut services)?;
+        open.resolve(rows, slices, orders, &mut services)?;
     }
     Ok(services)
 }
@@ -89,7 +95,13 @@ impl Tied {
 
     /// Puts what differs in content in the place of the first row of each group, in order of content. The groups come in the
     /// order of the services' rows.
-    fn resolve(&self, rows: &Rows, slices: &[Slice], services: &mut [Stored]) -> Result<(), EventLogError> {
+    fn resolve(
+        &self,
+        rows: &Rows,
+        slices: &[Slice],
+        orders: &ContentOrders,
+        services: &mut [Stored],
+    ) -> Result<(), EventLogError> {
         let fingerprints = fingerprints(rows, slices, &self.rows)?;
         let mut groups = self.groups().peekable();
         let mut conflicts: Vec<(usize, Range<usize>)> = Vec::new();
@@ -106,7 +118,14 @@ impl Tied {
         let of_conflicts = |(service, range): &(usize, Range<usize>)| services[*service].rows[range.clone()].to_vec();
         let texts = texts(rows, slices, &conflicts.iter().flat_map(of_conflicts).collect::<Vec<u32>>())?;
         for (service, range) in conflicts {
-            services[service].rows[range].sort_by_key(|row| &texts[row]);
+            let of = Uuid::from_u128(services[service].service);
+            let rank = |number: &u32| {
+                let row = &rows.all[*number as usize];
+                let time = Instant::from_nanos(row.time);
+                let key = || content_key(of, time, rows.source(row), &rows.id(row), &texts[number]);
+                if orders.is_empty() { u32::MAX } else { orders.get(&key()).copied().unwrap_or(u32::MAX) }
+            };
+            services[service].rows[range].sort_by_cached_key(|row| (rank(row), &texts[row]));
         }
         Ok(())
     }

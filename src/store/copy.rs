@@ -59,32 +59,84 @@ impl Store {
     /// # Errors
     /// When the target holds anything, the lease is lost, a schema is not the one that is copied, or a database fails.
     pub async fn copy_to(&self, lease: &Lease, target: &Self, name: &str, now: Instant) -> Result<Copied, CopyError> {
-        let names: Vec<&str> = TABLES.iter().map(|table| table.name).chain([LEASE]).collect();
-        let mut to = target.db.writer.begin_alone(&names).await?;
+        let mut to = target.begin_empty().await?;
+        let mut from = self.db.writer.begin_alone(&names()).await?;
+        let found = from.sql("SELECT epoch FROM lease WHERE id = 1").value().await?;
+        if found != lease.epoch() {
+            return Err(StoreError::LeaseLost { ours: lease.epoch(), found }.into());
+        }
+        let copied = copy(&mut from, &mut to, "store copy", now).await?;
+        to.sql("UPDATE settings SET value = $2 WHERE name = $1").bind(INSTALLATION).bind(name).execute().await?;
+        commit(to).await?;
+        Ok(copied)
+    }
+
+    /// Copies the state of one moment into an empty store, in one transaction of its own, while others go on writing to this
+    /// one. The copy's installation is called as this one is, or by another name.
+    ///
+    /// # Errors
+    /// When the target holds anything, a schema is not the one that is copied, or a database fails.
+    pub async fn copy_state_to(
+        &self,
+        target: &Self,
+        name: Option<&str>,
+        purpose: &str,
+        now: Instant,
+    ) -> Result<Copied, CopyError> {
+        let mut to = target.begin_empty().await?;
+        let mut from = self.db.exports.begin_to_read().await?;
+        let copied = copy(&mut from, &mut to, purpose, now).await?;
+        if let Some(name) = name {
+            to.sql("UPDATE settings SET value = $2 WHERE name = $1").bind(INSTALLATION).bind(name).execute().await?;
+        }
+        commit(to).await?;
+        Ok(copied)
+    }
+
+    /// Makes sure that nothing is stored.
+    ///
+    /// # Errors
+    /// When anything is, or the database fails.
+    pub async fn must_be_empty(&self) -> Result<(), CopyError> {
+        self.begin_empty().await.map(drop)
+    }
+
+    /// Begins to fill an empty store, alone.
+    async fn begin_empty(&self) -> Result<Transaction, CopyError> {
+        let mut to = self.db.writer.begin_alone(&names()).await?;
         for table in TABLES.iter().filter(|table| !DECIDES_NOTHING.contains(&table.name)) {
             if to.sql(table.any.as_str()).optional().await?.is_some() {
                 return Err(CopyError::NotEmpty(table.name));
             }
         }
-        let mut from = self.db.writer.begin_alone(&names).await?;
-        let others = check_schema(&mut from).await?;
-        check_schema(&mut to).await?;
-        pass_lease(lease, &mut from, &mut to, now).await?;
-        to.sql("DELETE FROM settings").execute().await?;
-        to.sql("DELETE FROM job_runs").execute().await?;
-        let mut copied = Copied { tables: Vec::new(), others };
-        for table in TABLES.iter() {
-            let rows = copy_table(table, &mut from, &mut to).await?;
-            tracing::info!(table = table.name, rows, "copied");
-            copied.tables.push(CopiedTable { table: table.name, rows });
-        }
-        count_on(&mut to).await?;
-        to.sql("UPDATE settings SET value = $2 WHERE name = $1").bind(INSTALLATION).bind(name).execute().await?;
-        to.commit()
-            .await
-            .map_err(|lost| if db::is_out_of_reach(&lost) { StoreError::OutcomeUnknown(lost) } else { lost.into() })?;
-        Ok(copied)
+        Ok(to)
     }
+}
+
+fn names() -> Vec<&'static str> {
+    TABLES.iter().map(|table| table.name).chain([LEASE]).collect()
+}
+
+/// Copies all tables, and passes the lease on, so that no writer of before can write to the copy.
+async fn copy(from: &mut Transaction, to: &mut Transaction, purpose: &str, now: Instant) -> Result<Copied, CopyError> {
+    let others = check_schema(from).await?;
+    check_schema(to).await?;
+    pass_lease(from, to, purpose, now).await?;
+    to.sql("DELETE FROM settings").execute().await?;
+    to.sql("DELETE FROM job_runs").execute().await?;
+    let mut copied = Copied { tables: Vec::new(), others };
+    for table in TABLES.iter() {
+        let rows = copy_table(table, from, to).await?;
+        tracing::debug!(table = table.name, rows, "copied");
+        copied.tables.push(CopiedTable { table: table.name, rows });
+    }
+    count_on(to).await?;
+    Ok(copied)
+}
+
+async fn commit(to: Transaction) -> Result<(), StoreError> {
+    let out_of_reach = |lost| if db::is_out_of_reach(&lost) { StoreError::OutcomeUnknown(lost) } else { lost.into() };
+    to.commit().await.map_err(out_of_reach)
 }
 
 /// Holds the description of the tables against those that are there. Gives the names of tables that it does not know.
@@ -106,24 +158,21 @@ async fn check_schema(transaction: &mut Transaction) -> Result<BTreeSet<String>,
     Ok(declared.into_keys().collect())
 }
 
-/// Looks that the source's lease is held, and moves the target's on from both, so that no writer of before can write there.
+/// Moves the target's lease on from both.
 async fn pass_lease(
-    held: &Lease,
     from: &mut Transaction,
     to: &mut Transaction,
+    purpose: &str,
     now: Instant,
 ) -> Result<(), StoreError> {
     let row = from.sql("SELECT epoch, commits FROM lease WHERE id = 1").one().await?;
-    let (found, commits) = (row.get::<i64>("epoch")?, row.get::<i64>("commits")?);
-    if found != held.epoch() {
-        return Err(StoreError::LeaseLost { ours: held.epoch(), found });
-    }
+    let (epoch, commits) = (row.get::<i64>("epoch")?, row.get::<i64>("commits")?);
     let take = to.sql(
         "UPDATE lease SET epoch = CASE WHEN epoch > $1 THEN epoch ELSE $1 END + 1,
              commits = CASE WHEN commits > $2 THEN commits ELSE $2 END + 1, holder = $3, acquired_at = $4
          WHERE id = 1",
     );
-    take.bind(found).bind(commits).bind(lease::holder("store copy")).bind(now).execute().await?;
+    take.bind(epoch).bind(commits).bind(lease::holder(purpose)).bind(now).execute().await?;
     Ok(())
 }
 

@@ -22,6 +22,18 @@ pub struct DeadLetter {
     pub hash: [u8; 32],
 }
 
+/// What a dead letter says of itself that named an erased user.
+pub(super) const ERASED_DETAIL: &str = "the line named a user who was erased";
+
+impl DeadLetter {
+    /// Without what the line said. That it was rejected, where and why stays.
+    #[must_use]
+    pub fn masked(self) -> Self {
+        let rejection = Rejection::new(self.rejection.reason, "", ERASED_DETAIL.to_owned());
+        Self { rejection, content: Vec::new(), ..self }
+    }
+}
+
 /// A dead letter as it is listed and replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredDeadLetter {

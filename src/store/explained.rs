@@ -1,12 +1,12 @@
 //! What explaining a number reads, as one state of the store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use uuid::Uuid;
 
 use super::audit::{StoredProgress, progress_of};
 use super::db::{Integers, Shown, Spelled};
-use super::{Result, Store, log, usage};
+use super::{Result, Store, erasure, log, usage};
 use crate::event_log::{Segment, SegmentPartition};
 use crate::model::{Day, PeriodType, UsageRow};
 use crate::rollup::VoidMark;
@@ -18,6 +18,8 @@ pub struct Explained {
     pub days: BTreeMap<Day, Vec<(Segment, SegmentPartition)>>,
     /// By the UTC day that they aim at.
     pub voids: BTreeMap<Day, Vec<VoidMark>>,
+    /// In which order contents come that were masked, by their keys.
+    pub orders: HashMap<[u8; 32], u32>,
     /// The UTC days that wait to be rolled up for the service.
     pub dirty: BTreeSet<Day>,
     pub progress: Option<StoredProgress>,
@@ -53,6 +55,9 @@ impl Store {
         for row in at_once.sql(marks).bind(first).bind(last).bind(service).all().await? {
             voids.entry(row.get("target_day")?).or_default().push(log::void(&row)?);
         }
+        let orders = "SELECT key, rank FROM content_orders WHERE day BETWEEN $1 AND $2";
+        let orders = at_once.sql(orders).bind(first).bind(last).all().await?;
+        let orders = orders.iter().map(erasure::order).collect::<Result<_>>()?;
         // The mark of a whole day has no GUID.
         let dirty = "SELECT DISTINCT day FROM dirty_partitions
              WHERE day BETWEEN $1 AND $2 AND (service_guid = $3 OR length(service_guid) = 0)";
@@ -67,7 +72,7 @@ impl Store {
         let row = row.bind(Shown::from(service)).bind(period_type.name()).bind(period.to_string()).optional().await?;
         let row = row.as_ref().map(usage::usage_row).transpose()?;
         at_once.commit().await?;
-        Ok(Explained { days, voids, dirty, progress, row })
+        Ok(Explained { days, voids, orders, dirty, progress, row })
     }
 
     /// What these inputs are called.

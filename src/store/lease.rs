@@ -1,16 +1,17 @@
 //! One writer at a time: a file lock, which a dead process loses at once, and an epoch in the database, which fences a
 //! writer that was thought dead, also one on another machine.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Write as _;
+use std::fs::{OpenOptions, TryLockError};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::time::Instant as Timer;
 
-use super::db::{self, Pool, Transaction};
+use super::db::{self, ByDialect, Pool, Transaction};
+use super::lock_file::LockFile;
 use super::{Store, StoreError};
 use crate::failpoint::{Point, Step, record};
 use crate::model::Instant;
@@ -24,7 +25,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct Lease {
     epoch: i64,
-    _lock: File,
+    /// The number of the last commit when it was taken.
+    commits: i64,
+    /// How many commits the lock file knew of beyond that.
+    lost: AtomicI64,
+    lock: LockFile,
 }
 
 #[derive(Debug, Error)]
@@ -41,6 +46,19 @@ impl Lease {
     #[must_use]
     pub fn epoch(&self) -> i64 {
         self.epoch
+    }
+
+    /// How many commits were made from this directory that the database does not have: more than none where an older copy of
+    /// it was put in its place.
+    #[must_use]
+    pub fn lost_commits(&self) -> i64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// What is lost has been dealt with: the database is as it is from now on.
+    pub fn accept_loss(&self) {
+        self.lost.store(0, Ordering::Relaxed);
+        self.lock.set(self.commits);
     }
 }
 
@@ -62,7 +80,7 @@ impl Store {
         wait: Duration,
     ) -> Result<Lease, LeaseError> {
         let failed = |source| LeaseError::Lock { path: lock_file.to_owned(), source };
-        let mut lock =
+        let lock =
             OpenOptions::new().create(true).read(true).write(true).truncate(false).open(lock_file).map_err(failed)?;
         let deadline = Timer::now() + wait;
         loop {
@@ -76,12 +94,27 @@ impl Store {
             }
         }
         let holder = holder(purpose);
-        lock.set_len(0).and_then(|()| lock.write_all(holder.as_bytes())).map_err(failed)?;
-        let take = "UPDATE lease SET epoch = epoch + 1, holder = $1, acquired_at = $2 WHERE id = 1 RETURNING epoch";
+        let lock = LockFile::held_by(lock, &holder).map_err(failed)?;
+        let take = "UPDATE lease SET epoch = epoch + 1, holder = $1, acquired_at = $2 WHERE id = 1
+             RETURNING epoch, commits";
         let mut transaction = self.db.writer.begin().await.map_err(StoreError::from)?;
-        let epoch = transaction.sql(take).bind(&holder).bind(now).value().await?;
+        let taken = transaction.sql(take).bind(&holder).bind(now).one().await?;
         transaction.commit().await.map_err(StoreError::from)?;
-        Ok(Lease { epoch, _lock: lock })
+        let (epoch, commits) = (taken.get("epoch")?, taken.get::<i64>("commits")?);
+        let lost = (lock.last_commit() - commits).max(0).into();
+        Ok(Lease { epoch, commits, lost, lock })
+    }
+
+    /// The number of the last commit; none on a replica, which may lag.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn last_commit(&self) -> Result<Option<i64>, StoreError> {
+        static LAST: ByDialect = ByDialect {
+            sqlite: "SELECT commits FROM lease",
+            postgres: "SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE commits END AS commits FROM lease",
+        };
+        self.db.readers.sql(&LAST).one().await?.get("commits")
     }
 
     async fn lease_holder(&self) -> Result<String, StoreError> {
@@ -98,7 +131,8 @@ impl Store {
         if found != lease.epoch() {
             return Err(StoreError::LeaseLost { ours: lease.epoch(), found });
         }
-        Ok(Leased { transaction, pool: self.db.writer.clone(), epoch: found, commit })
+        let (pool, lock) = (self.db.writer.clone(), lease.lock.clone());
+        Ok(Leased { transaction, pool, lock, epoch: found, commit })
     }
 }
 
@@ -106,6 +140,7 @@ impl Store {
 pub(super) struct Leased {
     transaction: Transaction,
     pool: Pool,
+    lock: LockFile,
     epoch: i64,
     /// The number that the database has if this commits.
     commit: i64,
@@ -144,7 +179,15 @@ impl Leased {
 
     /// Commits. Where the database is lost meanwhile, it is looked up whether it did.
     pub async fn commit(self) -> Result<(), StoreError> {
-        let Self { transaction, pool, epoch, commit } = self;
+        let lock = self.lock.clone();
+        let commit = self.commit;
+        self.commit_or_look().await?;
+        lock.note(commit);
+        Ok(())
+    }
+
+    async fn commit_or_look(self) -> Result<(), StoreError> {
+        let Self { transaction, pool, epoch, commit, .. } = self;
         let Err(lost) = transaction.commit().await else {
             record(Step::Committed);
             return Ok(());

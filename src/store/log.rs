@@ -19,6 +19,8 @@ pub enum InputKind {
     Stdin,
     /// `services import`
     Import,
+    /// `orphans adopt`: lines that an input of another number had brought in
+    Adopted,
 }
 
 impl InputKind {
@@ -28,6 +30,7 @@ impl InputKind {
             Self::Inbox => "inbox",
             Self::Stdin => "stdin",
             Self::Import => "import",
+            Self::Adopted => "adopted",
         }
     }
 }
@@ -153,6 +156,24 @@ impl Store {
         reach(Point::BatchCommitted)
     }
 
+    /// Whether there is an input of this kind and signature.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_input(&self, kind: InputKind, signature: &str) -> Result<bool> {
+        let any = self.db.writer.sql("SELECT 1 FROM inputs WHERE kind = $1 AND signature = $2 LIMIT 1");
+        Ok(any.bind(kind.name()).bind(signature).optional().await?.is_some())
+    }
+
+    /// The relative path of the live segment whose file this is; none where it is none's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn live_segment(&self, hash: &[u8; 32]) -> Result<Option<String>> {
+        let found = self.db.writer.sql("SELECT path FROM segments WHERE hash = $1").bind(hash.as_slice());
+        found.optional().await?.map(|row| row.get("path")).transpose()
+    }
+
     /// The relative paths of all live segments.
     ///
     /// # Errors
@@ -179,6 +200,7 @@ impl Store {
             day: of,
             slices: slices.iter().map(slice).collect::<Result<_>>()?,
             voids: voids.iter().map(void).collect::<Result<_>>()?,
+            orders: self.content_orders(of).await?,
             services,
         })
     }

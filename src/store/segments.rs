@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::db::{Guids, Insert, Spelled, Transaction};
+use super::erasure::{self, ContentOrder};
 use super::{Lease, Result, Store, StoreError, log, reach};
 use crate::event_log::Segment;
 use crate::failpoint::Point;
@@ -102,12 +103,20 @@ impl Store {
     }
 
     /// Takes segments out of the catalog and puts others, which were announced, in their place: all or none. Both hold the
-    /// same lines of the same days, so no day has to be recomputed. What was replaced is noted to be removed.
+    /// same lines of the same days, so no day has to be recomputed; contents that are masked in the new ones keep their order
+    /// by these notes of it. What was replaced is noted to be removed.
     ///
     /// # Errors
     /// When one of them is not live, or the days have other numbers of rows then; when the lease is lost or the database
     /// fails. Then nothing of it is stored.
-    pub async fn replace_segments(&self, lease: &Lease, gone: &[Segment], new: &[Segment], now: Instant) -> Result<()> {
+    pub async fn replace_segments(
+        &self,
+        lease: &Lease,
+        gone: &[Segment],
+        new: &[Segment],
+        orders: &[ContentOrder],
+        now: Instant,
+    ) -> Result<()> {
         static PARTITIONS: Spelled = Spelled::new("DELETE FROM segment_partitions WHERE segment_id {in guids $1}");
         static SEGMENTS: Spelled = Spelled::new("DELETE FROM segments WHERE id {in guids $1}");
         if rows_by_day(gone) != rows_by_day(new) {
@@ -124,6 +133,7 @@ impl Store {
         }
         keep(&mut transaction, new.iter().map(|segment| segment.id).collect()).await?;
         log::insert_segments(&mut transaction, new, now).await?;
+        erasure::insert_orders(&mut transaction, orders).await?;
         discard(&mut transaction, gone).await?;
         transaction.commit_at(Point::ReplaceReady).await?;
         reach(Point::Replaced)

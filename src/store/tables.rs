@@ -178,7 +178,7 @@ fn usage_row() -> Vec<(&'static str, Kind)> {
     [ROW_KEY.as_slice(), &numbers(), &of_row].concat()
 }
 
-/// What rows were, months that are locked, and what jobs have run.
+/// What rows were, months that are locked, who was erased, and what jobs have run.
 fn history() -> Vec<Table> {
     let replaced = [("until", Integer), ("replaced_at", Instant), ("reason", Text), ("run", Integer)];
     let tombstones = [
@@ -210,6 +210,9 @@ fn history() -> Vec<Table> {
         Table::new("row_commits", "at", &[("at", Integer), ("number", Integer)]),
         Table::new("period_locks", "month, locked_commit", &locks),
         Table::new("usage_pending", "month, service_guid, period_type, period", &pending),
+        Table::new("erased_users", "user_guid", &[("user_guid", Guid), ("begun_at", Instant), ("ended_at", Instant)]),
+        Table::new("erased_emails", "hash", &[("hash", Bytes)]),
+        Table::new("content_orders", "day, key", &[("day", Day), ("key", Bytes), ("rank", Integer)]),
         Table::new(JOB_RUNS, "id", &runs),
     ]
 }

@@ -56,8 +56,8 @@ fn merging() -> impl Strategy<Value = Merging> {
 /// Everything that anybody is told of an installation, but for which segments lines lie in, and whose contents were dropped.
 #[derive(Debug, PartialEq)]
 pub struct Told {
-    exports: [String; 2],
-    ledger: Ledger,
+    pub exports: [String; 2],
+    pub ledger: Ledger,
     inputs: Vec<AuditedInput>,
     explained: Vec<Value>,
 }

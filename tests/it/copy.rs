@@ -159,6 +159,14 @@ async fn a_store_goes_to_postgres_and_back_and_nothing_is_lost() {
     // So do files that are to be removed.
     let discarded = "INSERT INTO discarded_segments VALUES (x'3f2b8c1e7d544f0a9a550d6f1f8f7a10', 'mixed/gone.parquet')";
     sqlx::query(discarded).execute(&mut on).await.unwrap();
+    // And who was erased.
+    for erased in [
+        "INSERT INTO erased_users VALUES (x'3f2b8c1e7d544f0a9a550d6f1f8f7a10', '2026-04-02T00:00:00Z', '2026-04-02T00:00:01Z')",
+        "INSERT INTO erased_emails VALUES (randomblob(32))",
+        "INSERT INTO content_orders VALUES (20510, randomblob(32), 1)",
+    ] {
+        sqlx::query(erased).execute(&mut on).await.unwrap();
+    }
     on.close().await.unwrap();
     let seen = from.seen(SQLITE);
 

@@ -46,7 +46,7 @@ impl Delivery {
     }
 }
 
-fn deliveries(lines: usize) -> impl Strategy<Value = Delivery> {
+pub fn deliveries(lines: usize) -> impl Strategy<Value = Delivery> {
     let zones = prop::sample::select(vec![Tz::UTC, Tz::America__New_York, Tz::Asia__Kolkata]);
     let copies = prop::collection::vec(0..lines.max(1), 0..10);
     let cuts = prop::collection::vec(any::<prop::sample::Index>(), 0..4);

@@ -93,8 +93,8 @@ impl Engine {
 
     /// The same installation, to be read.
     pub fn reading(&self) -> Reading {
-        let Installation { config, clock, store, log, .. } = self.installation.clone();
-        Reading { config, clock, store, log }
+        let Installation { data_dir, config, clock, store, log, .. } = self.installation.clone();
+        Reading { data_dir, config, clock, store, log }
     }
 
     pub async fn ledger(&self) -> Ledger {
@@ -164,6 +164,11 @@ impl Binary {
     /// Makes a database on the server empty again, and leaves the data directory as it is.
     pub fn reset_database(&self) {
         self.database.reset();
+    }
+
+    /// What the database on the server is called.
+    pub fn database(&self) -> &str {
+        self.database.name()
     }
 
     /// What a statement answers in one column, as a reader with SQL finds it.

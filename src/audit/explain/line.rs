@@ -10,7 +10,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::event_log::{EventLogError, EventRows, Fingerprint, OpenSegment};
-use crate::model::{Event, EventType, Feature, GroupType, Instant, content};
+use crate::model::{Event, EventType, Feature, GroupType, Instant, content, content_key};
 use crate::rollup::VoidMark;
 
 /// A segment's rows of one UTC day.
@@ -160,9 +160,10 @@ impl Earlier {
 
 /// Decides what became of each line. `window` is in nanoseconds.
 pub(super) fn judge(
+    service: Uuid,
     mut lines: Vec<Line>,
     slices: &[DaySlice],
-    voids: &[VoidMark],
+    (voids, orders): (&[VoidMark], &HashMap<[u8; 32], u32>),
     earlier: &Earlier,
     window: i64,
 ) -> Result<Judged, EventLogError> {
@@ -187,7 +188,12 @@ pub(super) fn judge(
             for first in &firsts {
                 texts.insert(*first, text(&lines[*first], slices)?);
             }
-            firsts.sort_by(|a, b| texts[a].cmp(&texts[b]));
+            // What was masked keeps its place.
+            let rank = |at: usize| {
+                let line = &lines[at];
+                orders.get(&content_key(service, line.time, &line.source, &line.id, &texts[&at])).copied()
+            };
+            firsts.sort_by_cached_key(|at| (rank(*at).unwrap_or(u32::MAX), &texts[at]));
         }
         stored.extend(firsts);
         from += group.len();

@@ -114,11 +114,12 @@ impl Tally {
         partition: Day,
         slices: &[DaySlice],
         voids: &[VoidMark],
+        orders: &HashMap<[u8; 32], u32>,
         is_pending: bool,
     ) -> Result<(), EventLogError> {
         let lines = line::read(self.question.service, slices)?;
         let window = self.question.identity_window;
-        let judged = line::judge(lines, slices, voids, &self.earlier, window)?;
+        let judged = line::judge(self.question.service, lines, slices, (voids, orders), &self.earlier, window)?;
         let mut has_any = false;
         let is_before = partition < self.question.utc_days().0;
         for (at, (line, fate)) in judged.lines.iter().zip(&judged.fates).enumerate().filter(|_| !is_before) {

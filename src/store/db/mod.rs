@@ -53,6 +53,15 @@ impl Pools {
     pub fn version(&self) -> Option<Version> {
         self.wal_index.as_ref()?.version()
     }
+
+    /// Has no byte of what was removed stay where it was. Tells whether a reader stood in the way.
+    pub async fn scrub(&self) -> sqlx::Result<bool> {
+        // On connections without a limit of time, or of memory.
+        match &self.exports {
+            Pool::Sqlite(pool) => sqlite::scrub(pool).await,
+            Pool::Postgres(pool) => postgres::scrub(pool).await.map(|()| false),
+        }
+    }
 }
 
 /// Connections of one kind.

@@ -120,6 +120,11 @@ pub(super) async fn begin_alone(pool: &PgPool, tables: &[&str]) -> sqlx::Result<
     Ok(transaction)
 }
 
+/// Rows that were changed keep what they were until nobody can see it any more.
+pub(super) async fn scrub(pool: &PgPool) -> sqlx::Result<()> {
+    sqlx::raw_sql("VACUUM FULL dead_letters").execute(pool).await.map(drop)
+}
+
 /// How many rows a statement inserts, at most: it bounds what is encoded at once.
 const INSERT_SIZE: usize = 8_192;
 

@@ -13,7 +13,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteError, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous, SqliteValueRef,
 };
-use sqlx::{ConnectOptions as _, Decode, Sqlite};
+use sqlx::{ConnectOptions as _, Decode, Sqlite, SqlitePool};
 use uuid::Uuid;
 
 use super::super::{Result, StoreError};
@@ -143,6 +143,14 @@ impl WalIndex {
         let is_whole = header == again && header[IS_INITIALIZED] == 1;
         is_whole.then_some(Version { inode: metadata.ino(), created: metadata.created().ok()?, header: *header })
     }
+}
+
+/// Pages that were freed keep what stood in them, and so does the write-ahead log. Tells whether a reader kept that from going.
+pub(super) async fn scrub(pool: &SqlitePool) -> sqlx::Result<bool> {
+    sqlx::raw_sql("VACUUM").execute(pool).await?;
+    // How it ended comes first: 1 where it could not go through to the end.
+    let ended: i64 = sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(pool).await?;
+    Ok(ended != 0)
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -297,8 +305,6 @@ impl<'r> Decode<'r, Sqlite> for Instant {
 
 #[cfg(test)]
 mod tests {
-    use sqlx::SqlitePool;
-
     use super::*;
 
     async fn connected(path: &Path) -> SqlitePool {
