@@ -229,7 +229,7 @@ fn segments(engine: &Engine) -> Vec<(String, PathBuf)> {
 async fn any_flipped_byte_of_a_segment_is_found() {
     let engine = engine(On::Sqlite).await;
     let segments = segments(&engine);
-    for (part, round) in parts(7).take(300).zip(0_usize..) {
+    for (part, round) in parts(7).take(1_000).zip(0_usize..) {
         let (path, file) = &segments[round % segments.len()];
         let whole = fs::read(file).unwrap();
         let mut damaged = whole.clone();

@@ -15,13 +15,16 @@ use super::support::{Engine, run};
 const NOW: &str = "2026-03-31T12:00:00Z";
 
 /// Statements that want all of a table, or count it.
-const OF_ALL: [&str; 6] = [
+const OF_ALL: [&str; 9] = [
     "SELECT path FROM segments",
     "count(*)",
     "sum(lines)",
     "FROM service_entries ORDER BY created_on",
     "SELECT 1 FROM usage_tombstones LIMIT 1",
     "FROM period_locks l LEFT JOIN usage_pending",
+    "FROM discarded_segments ORDER BY path",
+    "FROM erased_users",
+    "FROM erased_emails",
 ];
 
 /// Fills the tables, so that going through them would cost more than their indexes do.
@@ -50,6 +53,7 @@ const FILL: &str = "
     INSERT INTO usage_tombstones SELECT guid, 'Daily', '2024-01-01', 1, now(), 1 FROM guids;
     INSERT INTO usage_pending SELECT '2024-02-01', service_guid, period_type, period, false,
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, input_digest, false, 1 FROM service_usage LIMIT 50000;
+    INSERT INTO content_orders SELECT n % 4000, sha256(n::text::bytea), n FROM generate_series(1, 50000) n;
     INSERT INTO row_commits SELECT n, n FROM generate_series(1, 50000) n;
     INSERT INTO job_runs SELECT n, 'ingest', now(), now(), 'done' FROM generate_series(1000, 50000) n;
     INSERT INTO api_keys SELECT n::text, '', 'Service', NULL, sha256(n::text::bytea), now() FROM generate_series(1, 9000) n;

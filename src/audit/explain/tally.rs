@@ -73,6 +73,9 @@ impl Question {
     }
 }
 
+/// By time, source and id, and then by input and line.
+type LineOrder = (Instant, String, String, i64, u64);
+
 impl Tally {
     #[must_use]
     pub fn new(question: Question) -> Self {
@@ -211,10 +214,12 @@ impl Tally {
     /// # Errors
     /// When a segment can't be read or is damaged.
     pub fn look_for_voids(&mut self, slices: &[DaySlice]) -> Result<(), EventLogError> {
+        // Of several the first, in event order and then of arrival, in whatever segments they lie.
+        let mut first: HashMap<VoidMark, (LineOrder, EventEntry)> = HashMap::new();
         for slice in slices {
             let positions = line::positions(self.question.service, slice)?;
-            let (Some(first), Some(last)) = (positions.first(), positions.last()) else { continue };
-            let voids = slice.segment.rows_of_type(&(*first..*last + 1), EventType::EventVoided)?;
+            let (Some(from), Some(through)) = (positions.first(), positions.last()) else { continue };
+            let voids = slice.segment.rows_of_type(&(*from..*through + 1), EventType::EventVoided)?;
             if voids.is_empty() {
                 continue;
             }
@@ -223,25 +228,33 @@ impl Tally {
                 let events = EventRows::new(batch);
                 let places = events.places().zip(events.fingerprints());
                 for ((event, ((input, line), kept)), row) in events.iter().zip(places).zip(&mut rows) {
-                    let Some(takes_back) = VoidMark::of(&event).and_then(|mark| self.voided.remove(&mark)) else {
+                    let Some(mark) = VoidMark::of(&event).filter(|mark| self.voided.contains_key(mark)) else {
                         continue;
                     };
-                    let by = Box::new(EventEntry {
+                    let (source, id) = (event.source.clone().into_owned(), event.id.clone().into_owned());
+                    let order = (event.time, source.clone(), id.clone(), input, line);
+                    if first.get(&mark).is_some_and(|(before, _)| *before <= order) {
+                        continue;
+                    }
+                    let by = EventEntry {
                         time: shown(event.time),
                         event_type: event.event_type.name(),
-                        source: event.source.clone().into_owned(),
-                        id: event.id.clone().into_owned(),
+                        source,
+                        id,
                         user: None,
                         pending: false,
                         dropped: kept.is_some(),
                         place: place(&slice.path, *row, input, line),
-                    });
-                    for at in takes_back {
-                        self.answer.not_counted[at].reason = Reason::Voided { by: Some(by.clone()) };
-                    }
+                    };
+                    first.insert(mark, (order, by));
                 }
                 Ok(())
             })?;
+        }
+        for (mark, (_, by)) in first {
+            for at in self.voided.remove(&mark).into_iter().flatten() {
+                self.answer.not_counted[at].reason = Reason::Voided { by: Some(Box::new(by.clone())) };
+            }
         }
         Ok(())
     }
