@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -13,6 +14,9 @@ use usage_rollup::event_log::{
 use usage_rollup::ingest::decode::Decoder;
 use usage_rollup::model::Instant;
 use uuid::Uuid;
+
+/// A file begins with `PAR1`, which is no part of a page.
+const MAGIC: usize = 4;
 
 struct Original {
     dir: PathBuf,
@@ -56,10 +60,10 @@ fn read(log: &EventLogDir, segment: &Segment) -> Result<usize, EventLogError> {
 fuzz_target!(|changes: Vec<(u32, u8)>| {
     let Original { dir, segment, content } = &*ORIGINAL;
     let log = EventLogDir::at(dir);
-    let changed = |within: usize| {
+    let changed = |within: Range<usize>| {
         let mut changed = content.clone();
         for (at, byte) in &changes {
-            changed[*at as usize % within] ^= byte;
+            changed[within.start + *at as usize % within.len()] ^= byte;
         }
         changed
     };
@@ -70,14 +74,14 @@ fuzz_target!(|changes: Vec<(u32, u8)>| {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
 
     // What the catalog knows: pages that are changed are never taken for what was written.
-    let pages = changed(usize::try_from(segment.end.at).unwrap());
+    let pages = changed(MAGIC..usize::try_from(segment.end.at).unwrap());
     fs::write(&path, &pages).unwrap();
     match read(&log, &of_process) {
         Ok(rows) => assert_eq!((rows, &pages == content), (3_000, true)),
         Err(error) => assert!(matches!(error, EventLogError::Damaged { .. }), "{error}"),
     }
     // What nobody knows: it is a segment, or the error says why not.
-    fs::write(&path, changed(content.len())).unwrap();
+    fs::write(&path, changed(0..content.len())).unwrap();
     if let Ok(unknown) = UnknownSegment::open(&path) {
         _ = unknown.read(|_, _, _, _| Ok(()));
     }
