@@ -106,7 +106,7 @@ fn names_in(data_dir: &Path) -> anyhow::Result<Vec<String>> {
 /// Under a name of its own first, for two processes may open a new installation at once.
 fn write_names(data_dir: &Path, names: &[String]) -> anyhow::Result<()> {
     let unfinished = data_dir.join(format!("{FILE}.{}", std::process::id()));
-    let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
+    let lines = names.join("\n") + "\n";
     let written = durable::write(&unfinished, lines.as_bytes());
     let written = written.and_then(|()| durable::rename(&unfinished, &data_dir.join(FILE)));
     written.with_context(|| format!("cannot write {}", data_dir.join(FILE).display()))

@@ -85,7 +85,9 @@ pub(super) fn identities_of(slices: &[Slice], parts: &[Part]) -> Result<DayIdent
                 source_hashes.extend(sources[source_hashes.len()..].iter().map(|source| SourceHash::of(source)));
                 identities.push(short_hash(source_hashes[source as usize], id));
             })?;
-            adjacent.iter().for_each(|part| identities.end(part.service, part.rows.len()));
+            for part in adjacent {
+                identities.end(part.service, part.rows.len());
+            }
         }
     }
     Ok(identities)

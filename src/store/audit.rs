@@ -160,9 +160,10 @@ impl Store {
         for (service, recent) in recent {
             let users = &mut states.entry(service).or_default().users;
             for (user, history) in recent.into_histories() {
-                match history.is_empty() {
-                    true => _ = users.remove(&user),
-                    false => _ = users.insert(user, Ok(history)),
+                if history.is_empty() {
+                    users.remove(&user);
+                } else {
+                    users.insert(user, Ok(history));
                 }
             }
         }

@@ -37,7 +37,7 @@ try() {
 }
 "#;
 
-const COMMANDS: &str = r#"
+const COMMANDS: &str = r"
 try ingest one.ndjson two.ndjson three.ndjson
 try compact
 try ingest four.ndjson
@@ -45,7 +45,7 @@ try backfill --from 2026-03-01 --to 2026-03-31
 mount -o remount,size=131072k data || exit 99
 go verify || { cat said told; exit 1; }
 go export --period-type daily --output daily.csv && go export --period-type monthly --output monthly.csv || exit 1
-"#;
+";
 
 fn installation() -> Binary {
     let binary = Binary::new(On::Sqlite)

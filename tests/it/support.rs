@@ -119,9 +119,9 @@ fn copy_all(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let to = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
-            copy_all(&entry.path(), &to)
+            copy_all(&entry.path(), &to);
         } else {
-            _ = fs::copy(entry.path(), to).unwrap()
+            fs::copy(entry.path(), to).unwrap();
         }
     }
 }
