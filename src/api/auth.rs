@@ -10,7 +10,7 @@ use super::Api;
 use super::error::ApiError;
 use crate::config::ApiAuth;
 use crate::model::Service;
-use crate::store::{ApiKey, Role};
+use crate::store::{ApiKey, Role, ServiceFilter};
 
 /// Marks a key as one of ours, for whoever finds one where it should not be.
 const KEY_PREFIX: &str = "ur_";
@@ -48,7 +48,19 @@ impl Principal {
     /// # Errors
     /// When the service is outside this caller's scope.
     pub fn must_see(&self, service: &Service) -> Result<(), ApiError> {
-        if self.sees(service) { Ok(()) } else { Err(ApiError::OutOfScope(service.service_guid)) }
+        if self.sees(service) { Ok(()) } else { Err(ApiError::OutOfScope("service", service.service_guid)) }
+    }
+
+    /// What is left of a filter for this caller; none where that can be no service.
+    pub fn narrow(&self, mut filter: ServiceFilter) -> Option<ServiceFilter> {
+        let member = match self.role {
+            Role::SuperUser => return Some(filter),
+            Role::Partner => &mut filter.partner,
+            Role::Reseller => &mut filter.reseller,
+            Role::Service => &mut filter.service,
+        };
+        let asked = member.replace(self.scope?);
+        asked.is_none_or(|asked| Some(asked) == self.scope).then_some(filter)
     }
 
     fn sees(&self, service: &Service) -> bool {

@@ -7,6 +7,7 @@ use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use uuid::Uuid;
 
+use super::format::JSON_TYPE;
 use super::wire::response_status::{ErrorResponse, FieldError, Meta, ResponseStatus};
 use super::{reply, routes};
 use crate::model::ServiceStatus;
@@ -29,12 +30,11 @@ pub(super) enum ApiError {
         operation: &'static str,
         bad: Vec<BadParameter>,
     },
-    Argument {
-        field: &'static str,
-        message: String,
-    },
-    NoSuchService(Uuid),
-    OutOfScope(Uuid),
+    /// Fields that can be read and make no sense, and why.
+    Arguments(Vec<(&'static str, String)>),
+    /// What is not there: its kind and its GUID.
+    NoSuch(&'static str, Uuid),
+    OutOfScope(&'static str, Uuid),
     /// The service is Blocked or Provisioning; only for a caller who may see it.
     UsageHidden(ServiceStatus),
     StoreOutOfReach(StoreError),
@@ -63,7 +63,7 @@ struct Problem {
 
 impl ApiError {
     pub fn argument(field: &'static str, message: impl Into<String>) -> Self {
-        Self::Argument { field, message: message.into() }
+        Self::Arguments(vec![(field, message.into())])
     }
 
     /// Tells the client, and the log where we are to blame: the two get different texts, which share the request's id.
@@ -87,20 +87,16 @@ impl ApiError {
                     .with_header(ALLOW, routes::ALLOW)
             }
             Self::Malformed { operation, bad } => malformed(operation, bad),
-            Self::Argument { field, message } => {
-                let code = "ArgumentException";
-                let error = FieldError { error_code: code, field_name: field, message: message.clone() };
-                Problem { errors: vec![error], ..Problem::new(StatusCode::BAD_REQUEST, code, message) }
+            Self::Arguments(refused) => refused_arguments(refused),
+            Self::OutOfScope(kind, guid) if hide_forbidden => {
+                Self::NoSuch(kind, guid).problem(hide_forbidden, request_id)
             }
-            Self::OutOfScope(service) if hide_forbidden => {
-                Self::NoSuchService(service).problem(hide_forbidden, request_id)
-            }
-            Self::NoSuchService(service) => {
-                let message = format!("there is no service {}", service.simple());
+            Self::NoSuch(kind, guid) => {
+                let message = format!("there is no {kind} {}", guid.simple());
                 Problem::new(StatusCode::NOT_FOUND, "NotFound", message)
             }
-            Self::OutOfScope(service) => {
-                let message = format!("this key may not see the service {}", service.simple());
+            Self::OutOfScope(kind, guid) => {
+                let message = format!("this key may not see the {kind} {}", guid.simple());
                 Problem::new(StatusCode::FORBIDDEN, "Forbidden", message)
             }
             Self::UsageHidden(status) => {
@@ -138,6 +134,14 @@ fn malformed(operation: &'static str, bad: Vec<BadParameter>) -> Problem {
     Problem { errors, ..Problem::new(StatusCode::BAD_REQUEST, code, message) }
 }
 
+fn refused_arguments(refused: Vec<(&'static str, String)>) -> Problem {
+    let code = "ArgumentException";
+    let messages: Vec<&str> = refused.iter().map(|(_, message)| message.as_str()).collect();
+    let message = messages.join("; ");
+    let errors = refused.into_iter().map(|(field_name, message)| FieldError { error_code: code, field_name, message });
+    Problem { errors: errors.collect(), ..Problem::new(StatusCode::BAD_REQUEST, code, message) }
+}
+
 impl Problem {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), errors: Vec::new(), meta: None, headers: Vec::new() }
@@ -152,7 +156,7 @@ impl Problem {
         let Self { status, code, message, errors, meta, headers } = self;
         let document = ErrorResponse { response_status: ResponseStatus { error_code: code, message, errors, meta } };
         let body = serde_json::to_vec(&document).expect("strings can be written as JSON");
-        let mut response = reply::json_response(status, body);
+        let mut response = reply::response(status, JSON_TYPE, body);
         for (name, value) in headers {
             response.headers_mut().append(name, HeaderValue::from_static(value));
         }
@@ -169,7 +173,7 @@ impl From<StoreError> for ApiError {
 impl From<UsageError> for ApiError {
     fn from(error: UsageError) -> Self {
         match error {
-            UsageError::NoSuchService(service) => Self::NoSuchService(service),
+            UsageError::NoSuchService(service) => Self::NoSuch("service", service),
             UsageError::PeriodInFuture { .. } => Self::argument("Period", error.to_string()),
             UsageError::Store(error) => error.into(),
         }
@@ -208,8 +212,8 @@ mod tests {
             told(ApiError::MethodNotAllowed, false),
             told(malformed, false),
             told(ApiError::argument("Period", "too late"), false),
-            told(ApiError::NoSuchService(guid), false),
-            told(ApiError::OutOfScope(guid), false),
+            told(ApiError::NoSuch("service", guid), false),
+            told(ApiError::OutOfScope("reseller", guid), false),
             told(ApiError::UsageHidden(ServiceStatus::Blocked), true),
             told(StoreError::Missing { path: "secret.db".into() }.into(), false),
             told(ApiError::StoreNotOpen, false),
@@ -223,7 +227,7 @@ mod tests {
         400 [] {"responseStatus":{"errorCode":"SerializationException","message":"Unable to bind to request 'GetServiceUsage'","errors":[{"errorCode":"SerializationException","fieldName":"ServiceGuid","message":"'x\"y' is an Invalid value for 'ServiceGuid'"},{"errorCode":"SerializationException","fieldName":"Period","message":"'soon' is an Invalid value for 'Period'"}]}}
         400 [] {"responseStatus":{"errorCode":"ArgumentException","message":"too late","errors":[{"errorCode":"ArgumentException","fieldName":"Period","message":"too late"}]}}
         404 [] {"responseStatus":{"errorCode":"NotFound","message":"there is no service 00000000000000000000000000000007","errors":[]}}
-        403 [] {"responseStatus":{"errorCode":"Forbidden","message":"this key may not see the service 00000000000000000000000000000007","errors":[]}}
+        403 [] {"responseStatus":{"errorCode":"Forbidden","message":"this key may not see the reseller 00000000000000000000000000000007","errors":[]}}
         403 [] {"responseStatus":{"errorCode":"Forbidden","message":"the service is Blocked: its usage is not reported","errors":[],"meta":{"serviceStatus":"Blocked"}}}
         503 ["5"] {"responseStatus":{"errorCode":"ServiceUnavailable","message":"the store can't be reached at the moment","errors":[]}}
         503 ["5"] {"responseStatus":{"errorCode":"ServiceUnavailable","message":"the store can't be reached at the moment","errors":[]}}

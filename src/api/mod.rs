@@ -2,6 +2,7 @@
 
 mod auth;
 mod error;
+mod format;
 mod operations;
 mod params;
 mod reply;
@@ -9,6 +10,7 @@ mod routes;
 mod server;
 mod wire;
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
@@ -20,6 +22,7 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, header};
 use axum::response::Response;
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
 use tracing::{Instrument as _, Span, field};
 use uuid::Uuid;
@@ -29,11 +32,12 @@ pub use server::serve;
 
 use crate::clock::Clock;
 use crate::config::{self, ApiAuth};
-use crate::model::Zone;
+use crate::model::{Instant, Zone};
 use crate::store::Store;
 use crate::usage::Reports;
 use auth::Principal;
 use error::ApiError;
+use format::Format;
 use params::Params;
 
 /// What the API answers from.
@@ -74,6 +78,19 @@ impl Api {
         self.opened.get_or_init(|| Opened { store, reports });
     }
 
+    /// What answers for now, or for an instant.
+    fn reports(&self, as_of: Option<DateTime<Utc>>) -> Result<Cow<'_, Reports>, ApiError> {
+        let reports = &self.opened()?.reports;
+        let Some(as_of) = as_of else { return Ok(Cow::Borrowed(reports)) };
+        let now = self.clock.now();
+        if as_of > now.to_utc() {
+            let message = format!("AsOf is in the future; it is {}", now.to_rfc3339_seconds());
+            return Err(ApiError::argument("AsOf", message));
+        }
+        // Nothing was stored before 1970, and no instant reaches back to the year 1.
+        Ok(Cow::Owned(reports.clone().as_of(Instant::from_seconds(as_of.timestamp().max(0)))))
+    }
+
     fn opened(&self) -> Result<&Opened, ApiError> {
         self.opened.get().ok_or(ApiError::StoreNotOpen)
     }
@@ -84,6 +101,12 @@ struct Call {
     api: Arc<Api>,
     principal: Principal,
     params: Params,
+    format: Format,
+}
+
+/// The operations that are served, each with its path below the prefix.
+pub fn operations() -> impl Iterator<Item = (&'static str, &'static str)> {
+    routes::ROUTES.iter().map(|route| (route.operation, route.path))
 }
 
 /// The API as a service. Our routes ignore case and empty segments and come under several prefixes, so that `routes` does
@@ -150,7 +173,20 @@ async fn perform(api: Arc<Api>, head: Parts) -> Result<Response, ApiError> {
     if head.method == Method::OPTIONS {
         return Ok(reply::options());
     }
-    let params = Params::new(found.route.operation, found.variables, head.uri.query());
-    let reply = (found.route.handler)(Call { api, principal, params }).await?;
-    Ok(reply.into_response(&head.headers))
+    let mut params = Params::new(found.route.operation, found.variables, head.uri.query());
+    let (callback, in_query) = (params.text("callback"), params.text("format"));
+    let format = found
+        .suffix
+        .or_else(|| Some(Format::jsonp(&callback?)))
+        .or_else(|| Format::in_query(&in_query?))
+        .or(found.format)
+        .unwrap_or_else(|| Format::accepted(&head.headers));
+    let is_csv = format == Format::Csv;
+    let reply = (found.route.handler)(Call { api, principal, params, format }).await?;
+    let mut response = reply.into_response(&head.headers);
+    if is_csv {
+        let disposition = format!("attachment;filename={}.csv", found.route.operation);
+        reply::set(response.headers_mut(), header::CONTENT_DISPOSITION, &disposition);
+    }
+    Ok(response)
 }

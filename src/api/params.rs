@@ -1,21 +1,35 @@
 //! The parameters of a request, from its path and its query (`spec/api.md`, section 6, rules 10 and 11).
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
+use chrono::Utc;
 use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 
 use super::error::{ApiError, BadParameter};
+use super::wire::page::Page;
 use super::wire::value::{self, DateTime};
 use crate::model::{Day, PeriodType, Zone};
 
-/// Reads parameters, each at most once, and remembers all that are malformed until [`Params::finish`].
+const DEFAULT_PAGE_SIZE: i64 = 25;
+const MAX_PAGE_SIZE: i64 = 1000;
+
+/// Reads parameters, each at most once, and remembers all that are malformed, or make no sense, until [`Params::finish`].
 #[derive(Debug)]
 pub(super) struct Params {
     operation: &'static str,
     /// By lower-case name. None is empty.
     values: HashMap<String, String>,
     bad: Vec<BadParameter>,
+    /// Why what was read is refused, by its name.
+    refused: Vec<(&'static str, String)>,
+}
+
+/// # Errors
+/// When a parameter is not there that the path has, but not the routes by name.
+pub(super) fn required<T>(value: Option<T>, name: &'static str) -> Result<T, ApiError> {
+    value.ok_or_else(|| ApiError::argument(name, format!("{name} is required")))
 }
 
 impl Params {
@@ -35,7 +49,7 @@ impl Params {
             joined.push_str(&value);
         }
         values.extend(path.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)));
-        Self { operation, values, bad: Vec::new() }
+        Self { operation, values, bad: Vec::new(), refused: Vec::new() }
     }
 
     pub fn guid(&mut self, name: &'static str) -> Option<Uuid> {
@@ -52,14 +66,39 @@ impl Params {
         Some(date_time.day_in(zone))
     }
 
-    pub fn has(&self, name: &str) -> bool {
-        self.values.contains_key(&name.to_ascii_lowercase())
+    /// An instant; of a date, the midnight in UTC that it begins with.
+    pub fn date_time(&mut self, name: &'static str) -> Option<chrono::DateTime<Utc>> {
+        self.read(name, value::parse_date_time).map(DateTime::in_utc)
+    }
+
+    pub fn text(&mut self, name: &'static str) -> Option<String> {
+        self.read(name, |text| Some(text.to_owned()))
+    }
+
+    /// `Page` and `PageSize`.
+    pub fn page(&mut self) -> Page {
+        let mut integer = |name, default, range: RangeInclusive<i64>, expected| {
+            let number = self.read(name, |text| text.trim().parse::<i32>().ok()).map_or(default, i64::from);
+            if range.contains(&number) {
+                return number;
+            }
+            self.refused.push((name, format!("{name} is {number}; it must be {expected}")));
+            default
+        };
+        let number = integer("Page", 1, 1..=i32::MAX.into(), "1 or more");
+        let size = integer("PageSize", DEFAULT_PAGE_SIZE, 1..=MAX_PAGE_SIZE, "from 1 to 1000");
+        Page { number, size, total: 0 }
     }
 
     /// # Errors
-    /// When parameters that were read are malformed: one error for all of them.
+    /// When parameters that were read are malformed, or else make no sense: one error for all of them.
     pub fn finish(self) -> Result<(), ApiError> {
-        if self.bad.is_empty() { Ok(()) } else { Err(ApiError::Malformed { operation: self.operation, bad: self.bad }) }
+        let Self { operation, bad, refused, .. } = self;
+        match (bad.is_empty(), refused.is_empty()) {
+            (true, true) => Ok(()),
+            (true, false) => Err(ApiError::Arguments(refused)),
+            (false, _) => Err(ApiError::Malformed { operation, bad }),
+        }
     }
 
     /// Takes a parameter, in the spelling of its route.
@@ -119,6 +158,29 @@ mod tests {
             (operation, told),
             ("GetServiceUsage", vec![("PeriodType", "Daily,Weekly"), ("Period", "\u{fffd}\0\" x")])
         );
+    }
+
+    #[test]
+    fn pages_have_defaults_and_bounds_and_are_never_clamped() {
+        let page = |query| {
+            let mut params = params(query);
+            let page = params.page();
+            (page.number, page.size, params.finish())
+        };
+        assert!(matches!(page(""), (1, 25, Ok(()))));
+        assert!(matches!(page("page=+2&PAGESIZE=1000"), (2, 1000, Ok(()))));
+        assert!(matches!(page("page=2147483647&pageSize=1"), (2_147_483_647, 1, Ok(()))));
+        for (query, names) in [
+            ("page=0", vec!["Page"]),
+            ("page=-1&pageSize=1001", vec!["Page", "PageSize"]),
+            ("pageSize=0", vec!["PageSize"]),
+        ] {
+            let (.., Err(ApiError::Arguments(refused))) = page(query) else { panic!("{query} is refused") };
+            assert_eq!(refused.into_iter().map(|(name, _)| name).collect::<Vec<&str>>(), names);
+        }
+        for query in ["page=2147483648", "page=1.0", "page=one", "page=0&pageSize=%00"] {
+            assert!(matches!(page(query), (.., Err(ApiError::Malformed { .. }))), "{query}");
+        }
     }
 
     proptest! {

@@ -4,23 +4,22 @@
 use axum::body::Body;
 use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LAST_MODIFIED};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use serde::Serialize;
 
-use super::error::ApiError;
+use super::format::Format;
 use super::routes;
+use super::wire::document::Object;
 use super::wire::value;
 use crate::model::{Instant, RowState, UsageRow};
-
-pub(super) const JSON: &str = "application/json; charset=utf-8";
 
 const USAGE_STATE: HeaderName = HeaderName::from_static("x-usage-state");
 const USAGE_REVISION: HeaderName = HeaderName::from_static("x-usage-revision");
 const USAGE_AS_OF: HeaderName = HeaderName::from_static("x-usage-as-of");
 
-/// The document of an answer.
+/// The document of an answer, as it is sent.
 #[derive(Debug)]
 pub(super) struct Reply {
     body: Vec<u8>,
+    content_type: &'static str,
     standing: Option<Standing>,
 }
 
@@ -37,11 +36,15 @@ pub(super) enum Standing {
 }
 
 impl Standing {
-    pub fn of_row(row: Option<&UsageRow>) -> Self {
-        row.map_or(Self::Nothing, |row| Self::Row {
-            state: row.state,
-            revision: row.revision,
-            computed_at: row.computed_at,
+    /// Of a list: the state of what is least final in it, the highest revision, and when it last changed.
+    pub fn of_rows<'r>(rows: impl Iterator<Item = &'r UsageRow>) -> Self {
+        rows.fold(Self::Nothing, |standing, row| match standing {
+            Self::Nothing => Self::Row { state: row.state, revision: row.revision, computed_at: row.computed_at },
+            Self::Row { state, revision, computed_at } => Self::Row {
+                state: state.min(row.state),
+                revision: revision.max(row.revision),
+                computed_at: computed_at.max(row.computed_at),
+            },
         })
     }
 
@@ -59,11 +62,8 @@ impl Standing {
 }
 
 impl Reply {
-    /// # Errors
-    /// When the document can't be written as JSON: none of ours.
-    pub fn json(document: &impl Serialize) -> Result<Self, ApiError> {
-        let body = serde_json::to_vec(document).map_err(|error| ApiError::Internal(error.into()))?;
-        Ok(Self { body, standing: None })
+    pub fn new(format: Format, document: &Object<'_>) -> Self {
+        Self { body: format.write(document), content_type: format.content_type(), standing: None }
     }
 
     /// Makes it a report, which has a standing and can be asked for again by its tag.
@@ -74,14 +74,14 @@ impl Reply {
     /// The answer to a request with these headers: 304 where its sender has the document already. `If-Modified-Since` is not
     /// looked at: the directory's part of a report changes without its numbers being computed anew.
     pub fn into_response(self, request: &HeaderMap) -> Response<Body> {
-        let Some(standing) = self.standing else { return json_response(StatusCode::OK, self.body) };
+        let Some(standing) = self.standing else { return response(StatusCode::OK, self.content_type, self.body) };
         let tag = format!("\"{}\"", &blake3::hash(&self.body).to_hex()[..32]);
         let mut response = if names_tag(request, &tag) {
             let mut unmodified = Response::new(Body::empty());
             *unmodified.status_mut() = StatusCode::NOT_MODIFIED;
             unmodified
         } else {
-            json_response(StatusCode::OK, self.body)
+            response(StatusCode::OK, self.content_type, self.body)
         };
         for (name, value) in standing.headers().into_iter().chain([(ETAG, tag)]) {
             set(response.headers_mut(), name, &value);
@@ -91,11 +91,11 @@ impl Reply {
 }
 
 /// A document with the headers that belong to it.
-pub(super) fn json_response(status: StatusCode, body: Vec<u8>) -> Response<Body> {
+pub(super) fn response(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Body> {
     let length = HeaderValue::from(body.len());
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CONTENT_LENGTH, length);
     response
 }

@@ -7,7 +7,10 @@ use percent_encoding::percent_decode_str;
 
 use super::Call;
 use super::error::ApiError;
-use super::operations::{get_service_usage, ping};
+use super::format::Format;
+use super::operations::{
+    get_reseller_service_usage, get_service, get_service_usage, get_services_usage, ping, search_services,
+};
 use super::reply::Reply;
 
 /// The routes, below the prefix `/api`: the operation, its path, and the file of `operations` that answers it. The method of
@@ -16,6 +19,12 @@ pub(super) static ROUTES: &[Route] = &[
     Route::new("GetServiceUsage", "services/{ServiceGuid}/serviceusage", |call| {
         Box::pin(get_service_usage::handle(call))
     }),
+    Route::new("GetServicesUsage", "services/usage", |call| Box::pin(get_services_usage::handle(call))),
+    Route::new("GetResellerServiceUsage", "resellers/{ResellerGuid}/serviceusagelist", |call| {
+        Box::pin(get_reseller_service_usage::handle(call))
+    }),
+    Route::new("GetService", "services/{ServiceGuid}", |call| Box::pin(get_service::handle(call))),
+    Route::new("SearchServices", "services", |call| Box::pin(search_services::handle(call))),
     Route::new("Ping", "ping", |call| Box::pin(ping::handle(call))),
 ];
 
@@ -28,7 +37,7 @@ type Handled = Pin<Box<dyn Future<Output = Result<Reply, ApiError>> + Send>>;
 #[derive(Debug)]
 pub(super) struct Route {
     pub operation: &'static str,
-    path: &'static str,
+    pub path: &'static str,
     pub handler: fn(Call) -> Handled,
 }
 
@@ -43,6 +52,10 @@ impl Route {
 pub(super) struct Found<'r> {
     pub route: &'r Route,
     pub variables: Vec<(&'static str, String)>,
+    /// The format that a suffix of the path names, which nothing overrules.
+    pub suffix: Option<Format>,
+    /// The format that a segment of the path names.
+    pub format: Option<Format>,
 }
 
 /// A client may hold the base URL with the prefix and add it once more.
@@ -55,23 +68,34 @@ const PREFIXES: usize = 2;
 /// When no route has this path, or the one that has it takes another method.
 pub(super) fn find<'r>(routes: &'r [Route], method: &Method, path: &str) -> Result<Found<'r>, ApiError> {
     // Split first: a slash that is escaped is part of its segment.
-    let segments: Vec<String> = path
+    let mut segments: Vec<String> = path
         .split('/')
         .filter(|segment| !segment.is_empty())
         .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
         .collect();
     let prefixes = segments.iter().take(PREFIXES).take_while(|segment| segment.eq_ignore_ascii_case(PREFIX)).count();
-    let segments = &segments[prefixes..];
+    let segments = &mut segments[prefixes..];
+    let suffix = segments.last_mut().and_then(take_suffix);
     // Fewer variables win, so that literals beat them.
     let by_path = routes
         .iter()
-        .filter_map(|route| Some((route, variables(route.path, segments)?)))
-        .min_by_key(|(_, variables)| variables.len());
-    let (route, variables) = by_path.or_else(|| by_name(routes, segments)).ok_or(ApiError::NoSuchRoute)?;
+        .filter_map(|route| {
+            Some(Found { route, variables: variables(route.path, segments)?, suffix: None, format: None })
+        })
+        .min_by_key(|found| found.variables.len());
+    let found = by_path.or_else(|| by_name(routes, segments)).ok_or(ApiError::NoSuchRoute)?;
     if ![Method::GET, Method::HEAD, Method::OPTIONS].contains(method) {
         return Err(ApiError::MethodNotAllowed);
     }
-    Ok(Found { route, variables })
+    Ok(Found { suffix, ..found })
+}
+
+/// Takes a suffix that names a format off the last segment.
+fn take_suffix(segment: &mut String) -> Option<Format> {
+    let (name, suffix) = segment.rsplit_once('.')?;
+    let (format, length) = (Format::named(suffix)?, name.len());
+    segment.truncate(length);
+    Some(format)
 }
 
 /// What stands for a template's variables in a path that fits it.
@@ -91,18 +115,19 @@ fn variables(template: &'static str, segments: &[String]) -> Option<Vec<(&'stati
     Some(variables)
 }
 
-/// The routes that ServiceStack has by itself: `json/reply/{Op}`, and `{Op}` alone, as today's clients have it. All their
+/// The routes that ServiceStack has by itself: `json/reply/{Op}`, the same for other formats, and `{Op}` alone, as
+/// today's clients have it. All their
 /// parameters are in the query.
-fn by_name<'r>(routes: &'r [Route], segments: &[String]) -> Option<(&'r Route, Vec<(&'static str, String)>)> {
-    let operation = match segments {
-        [operation] => operation,
-        [format, reply, operation] if format.eq_ignore_ascii_case("json") && reply.eq_ignore_ascii_case("reply") => {
-            operation
+fn by_name<'r>(routes: &'r [Route], segments: &[String]) -> Option<Found<'r>> {
+    let (format, operation) = match segments {
+        [operation] => (None, operation),
+        [format, reply, operation] if reply.eq_ignore_ascii_case("reply") => {
+            (Some(Format::named(&format.to_ascii_lowercase())?), operation)
         }
         _ => return None,
     };
     let route = routes.iter().find(|route| route.operation.eq_ignore_ascii_case(operation))?;
-    Some((route, Vec::new()))
+    Some(Found { route, variables: Vec::new(), suffix: None, format })
 }
 
 #[cfg(test)]
@@ -126,7 +151,9 @@ mod tests {
         match find(TABLE, method, path) {
             Ok(found) => {
                 let variables = found.variables.iter().map(|(name, value)| format!(" {name}={value}"));
-                format!("{}{}", found.route.operation, variables.collect::<String>())
+                let formats = [("suffix", found.suffix), ("format", found.format)];
+                let formats = formats.into_iter().filter_map(|(from, format)| Some(format!(" {from}={:?}", format?)));
+                format!("{}{}", found.route.operation, variables.chain(formats).collect::<String>())
             }
             Err(error) => format!("{error:?}"),
         }
@@ -148,9 +175,15 @@ mod tests {
             ("/api/GetServiceUsage", "GetServiceUsage"),
             ("/GETSERVICEUSAGE/", "GetServiceUsage"),
             ("/api/api/getserviceusage", "GetServiceUsage"),
-            ("/api/json/reply/GetServiceUsage", "GetServiceUsage"),
-            ("/JSON/Reply/getServiceUsage", "GetServiceUsage"),
-            ("/api/api/json/reply/Ping", "Ping"),
+            ("/api/json/reply/GetServiceUsage", "GetServiceUsage format=Json"),
+            ("/JSON/Reply/getServiceUsage", "GetServiceUsage format=Json"),
+            ("/api/api/json/reply/Ping", "Ping format=Json"),
+            ("/api/Xml/reply/Ping", "Ping format=Xml"),
+            ("/csv/reply/Ping.jsv/", "Ping suffix=Jsv format=Csv"),
+            ("/api/ping.csv", "Ping suffix=Csv"),
+            ("/api/services/42.json", "GetService ServiceGuid=42 suffix=Json"),
+            ("/api/services/4.2", "GetService ServiceGuid=4.2"),
+            ("/api/services/usage.xml", "GetServicesUsage suffix=Xml"),
             ("/api/p%69ng", "Ping"),
         ] {
             assert_eq!(look(&Method::GET, path), expected, "{path}");
@@ -166,12 +199,14 @@ mod tests {
             "/api/api",
             "/api/api/api/ping",
             "/api/services",
+            "/api/html/reply/Ping",
+            "/api/JSON.xml/reply/Ping",
+            "/api/ping.html",
+            "/api/ping.JSON",
             "/api/services/1/2/3",
             "/api/json/reply",
             "/api/json/reply/Nothing",
             "/api/json/oneway/Ping",
-            "/api/xml/reply/Ping",
-            "/api/csv/reply/Ping",
             "*",
             "/api/services%2Fusage",
             "/%",

@@ -166,6 +166,14 @@ pub struct UsageRow {
     pub closes_at: Instant,
 }
 
+impl UsageRow {
+    /// The row as it is while its month is locked.
+    #[must_use]
+    pub fn locked(self) -> Self {
+        Self { state: RowState::Locked, ..self }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

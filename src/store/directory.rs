@@ -20,7 +20,7 @@ impl Store {
     /// When the database fails.
     pub async fn service(&self, service: Uuid) -> Result<Option<Arc<Service>>> {
         let read = async || {
-            let entry_of = "SELECT service_guid, document FROM service_entries WHERE service_guid = $1";
+            let entry_of = "SELECT service_guid AS entry_guid, document FROM service_entries WHERE service_guid = $1";
             let found = self.db.readers.sql(entry_of).bind(service).optional().await?;
             found.as_ref().map(entry).transpose().map(|entry| entry.map(Arc::new))
         };
@@ -32,14 +32,15 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn services(&self) -> Result<Vec<Service>> {
-        let all = "SELECT service_guid, document FROM service_entries ORDER BY created_on, service_guid";
+        let all = "SELECT service_guid AS entry_guid, document FROM service_entries ORDER BY created_on, service_guid";
         self.db.exports.sql(all).all().await?.iter().map(entry).collect()
     }
 }
 
-fn entry(row: &Row) -> Result<Service> {
+/// The entry in the columns `entry_guid` and `document`.
+pub(super) fn entry(row: &Row) -> Result<Service> {
     let service: Service = serde_json::from_str(row.get("document")?).map_err(StoreError::inconsistent)?;
-    Ok(Service { service_guid: row.get("service_guid")?, ..service })
+    Ok(Service { service_guid: row.get("entry_guid")?, ..service })
 }
 
 /// Replaces the patches of these partitions and services, and draws the services' entries anew.

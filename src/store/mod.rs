@@ -27,6 +27,7 @@ mod restatements;
 mod rollup;
 mod rows;
 mod segments;
+mod services;
 mod settings;
 mod status;
 mod tables;
@@ -59,6 +60,7 @@ pub use restatements::{Replaced, Version, VersionFilter};
 pub use rollup::RollupCommit;
 pub use rows::{RowFate, RowsWritten, ServiceRows};
 pub use segments::{DiscardedFile, SegmentSize};
+pub use services::{Listed, ServiceFilter, Window};
 pub use status::{Ledger, Status};
 pub use usage::RowFilter;
 

@@ -56,6 +56,18 @@ impl Store {
         row.bind(commit).bind(period.month().to_string()).optional().await?.as_ref().map(lockable_row).transpose()
     }
 
+    /// Whether a month was locked after a commit.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn was_locked(&self, month: Day, commit: i64) -> Result<bool> {
+        let locked = self.db.readers.sql(
+            "SELECT EXISTS (SELECT 1 FROM period_locks WHERE month = $1 AND locked_commit <= $2
+                 AND (unlocked_commit IS NULL OR unlocked_commit > $2))",
+        );
+        locked.bind(month.to_string()).bind(commit).value().await
+    }
+
     /// The rows of a period with the most messages, most first.
     ///
     /// # Errors
@@ -135,10 +147,10 @@ static AS_OF: ByDialect = ByDialect {
 };
 
 /// With whether its month is locked, which no change is stored for in the row.
-fn lockable_row(row: &Row) -> Result<UsageRow> {
+pub(super) fn lockable_row(row: &Row) -> Result<UsageRow> {
     let unlocked = usage_row(row)?;
     let is_locked = row.get("is_locked")?;
-    Ok(UsageRow { state: if is_locked { RowState::Locked } else { unlocked.state }, ..unlocked })
+    Ok(if is_locked { unlocked.locked() } else { unlocked })
 }
 
 /// Columns are found by their place in the table: an export has many rows, and names cost as much as values.

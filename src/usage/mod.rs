@@ -2,6 +2,7 @@
 
 pub mod export;
 pub mod restatements;
+pub mod services;
 
 use std::sync::Arc;
 
@@ -74,23 +75,29 @@ impl Reports {
         period_type: PeriodType,
         period: Option<Day>,
     ) -> Result<ServiceUsage, UsageError> {
-        let period = period.map_or_else(|| self.default_period(period_type), |day| period_type.period_of(day));
-        let today = self.today();
-        if period > today {
-            return Err(UsageError::PeriodInFuture { period, today });
-        }
-        let entry = self.store.service(service).await?.ok_or(UsageError::NoSuchService(service))?;
-        let mut row = match self.as_of {
+        let period = self.period(period_type, period)?;
+        let entry = self.service(service).await?;
+        let row = match self.as_of {
             None => self.store.usage_row(service, period_type, period).await?,
             Some(instant) => {
                 let commit = self.store.commit_as_of(instant).await?;
                 self.store.usage_row_as_of(service, period_type, period, commit).await?
             }
         };
-        if let Some(row) = &mut row {
-            row.state = state_at(row, self.zone, self.as_of.unwrap_or_else(|| self.clock.now()));
-        }
-        Ok(ServiceUsage { service: entry, period_type, period, row })
+        Ok(ServiceUsage { service: entry, period_type, period, row: row.map(|row| self.with_state(row)) })
+    }
+
+    /// The period that holds a day, or the default one.
+    fn period(&self, period_type: PeriodType, day: Option<Day>) -> Result<Day, UsageError> {
+        let period = day.map_or_else(|| self.default_period(period_type), |day| period_type.period_of(day));
+        let today = self.today();
+        if period > today { Err(UsageError::PeriodInFuture { period, today }) } else { Ok(period) }
+    }
+
+    /// A row with the state that it is in now, or was in then.
+    fn with_state(&self, row: UsageRow) -> UsageRow {
+        let state = state_at(&row, self.zone, self.as_of.unwrap_or_else(|| self.clock.now()));
+        UsageRow { state, ..row }
     }
 
     fn today(&self) -> Day {

@@ -45,17 +45,17 @@ on_each_store!(
 );
 
 /// Everything is told of it, and it has events.
-const ACME: &str = "3f2b8c1e7d544f0a9a550d6f1f8f7a10";
+pub const ACME: &str = "3f2b8c1e7d544f0a9a550d6f1f8f7a10";
 /// Has an entry with a name alone, and no events.
-const BARE: &str = "00000000000000000000000000000002";
-const BLOCKED: &str = "00000000000000000000000000000003";
-const PROVISIONING: &str = "00000000000000000000000000000004";
+pub const BARE: &str = "00000000000000000000000000000002";
+pub const BLOCKED: &str = "00000000000000000000000000000003";
+pub const PROVISIONING: &str = "00000000000000000000000000000004";
 /// Has events and no entry.
 const UNKNOWN: &str = "00000000000000000000000000000005";
-const RESELLER: Uuid = Uuid::from_u128(0xb1);
-const PARTNER: Uuid = Uuid::from_u128(0xc1);
+pub const RESELLER: Uuid = Uuid::from_u128(0xb1);
+pub const PARTNER: Uuid = Uuid::from_u128(0xc1);
 
-const INGESTED: &str = "2026-03-04T10:00:00Z";
+pub const INGESTED: &str = "2026-03-04T10:00:00Z";
 
 const EVENTS: &str = r#"
 {"specversion":"1.0","id":"1","source":"/t","type":"service.updated","subject":"3f2b8c1e-7d54-4f0a-9a55-0d6f1f8f7a10","time":"2026-01-30T08:00:00Z","data":{"name":"Acme \"Secure\" <é>","status":"TrialActive","serviceCode":"ACME","referenceId":"r-1","primaryDomain":"acme.example","createdOn":"2026-01-30T23:30:00.5-05:00","trialEndDate":"2026-04-01","effectiveDate":"2026-02-01","initialTerm":12,"collectionGuid":"000000000000000000000000000000A1","collectionName":"Main","clientGuid":"000000000000000000000000000000a2","resellerGuid":"000000000000000000000000000000b1","resellerName":"Res","partnerGuid":"000000000000000000000000000000c1","partnerName":"Par","contact":{"name":"Ann","email":"ann@acme.example","phoneNumber":"1"},"company":{"name":"Acme","city":"Oslo","website":"https://acme.example"}}}
@@ -73,19 +73,19 @@ const LATE: &str = r#"{"specversion":"1.0","id":"10","source":"/t","type":"messa
 "#;
 
 /// An installation in a directory of its own.
-struct World {
-    dir: tempfile::TempDir,
+pub struct World {
+    pub dir: tempfile::TempDir,
     database: Database,
-    config: Config,
-    store: Store,
+    pub config: Config,
+    pub store: Store,
 }
 
 impl World {
-    async fn new(on: On) -> Self {
+    pub async fn new(on: On) -> Self {
         Self::with(on, &[("api.auth", "off")]).await
     }
 
-    async fn with(on: On, settings: &[(&str, &str)]) -> Self {
+    pub async fn with(on: On, settings: &[(&str, &str)]) -> Self {
         let (dir, database) = (tempfile::tempdir().unwrap(), Database::new(on));
         let mut layers = Layers::read(Some(Path::new("config/default.toml"))).unwrap();
         layers.set("store.url", database.url(), "the test").unwrap();
@@ -102,22 +102,22 @@ impl World {
         Api::new(self.store.clone(), now.parse().unwrap(), self.config.reporting.timezone, &self.config.api)
     }
 
-    async fn ask(&self, now: &str, request: Request<Body>) -> Answer {
+    pub async fn ask(&self, now: &str, request: Request<Body>) -> Answer {
         let response = api::router(self.api_at(now)).oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
         Answer { status: head.status, headers: head.headers, body }
     }
 
-    async fn get_at(&self, now: &str, path: &str) -> Answer {
+    pub async fn get_at(&self, now: &str, path: &str) -> Answer {
         self.ask(now, request(Method::GET, path, &[])).await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> Answer {
         self.get_at(INGESTED, path).await
     }
 
-    async fn key(&self, role: Role, scope: Option<Uuid>, expires_at: Option<Instant>) -> String {
+    pub async fn key(&self, role: Role, scope: Option<Uuid>, expires_at: Option<Instant>) -> String {
         let (key, key_hash) = api::new_key();
         let id = Uuid::now_v7().to_string();
         let new = NewApiKey { name: id.clone(), id, role, scope, key_hash, expires_at };
@@ -125,13 +125,13 @@ impl World {
         key
     }
 
-    async fn get_with(&self, key: &str, path: &str) -> Answer {
+    pub async fn get_with(&self, key: &str, path: &str) -> Answer {
         self.ask(INGESTED, request(Method::GET, path, &[("authorization", &format!("Bearer {key}"))])).await
     }
 }
 
 /// Ingests these lines at this instant.
-async fn fill(dir: &Path, config: &Config, now: &str, lines: &str) -> Store {
+pub async fn fill(dir: &Path, config: &Config, now: &str, lines: &str) -> Store {
     let installation = Installation::open(dir, config.clone(), Clock::Fixed(instant(now))).await.unwrap();
     let file = dir.join(format!("{}.ndjson", Uuid::now_v7()));
     std::fs::write(&file, lines).unwrap();
@@ -147,31 +147,31 @@ async fn fill(dir: &Path, config: &Config, now: &str, lines: &str) -> Store {
     installation.store.clone()
 }
 
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: String,
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    fn number(&self, member: &str) -> i64 {
+    pub fn number(&self, member: &str) -> i64 {
         self.json()[member].as_i64().unwrap_or_else(|| panic!("{member} in {}", self.body))
     }
 
-    fn text(&self, member: &str) -> String {
+    pub fn text(&self, member: &str) -> String {
         self.json()[member].as_str().unwrap_or_else(|| panic!("{member} in {}", self.body)).to_owned()
     }
 
-    fn json(&self) -> serde_json::Value {
+    pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap()
     }
 
     /// Status and body of an error.
-    fn error(&self) -> String {
+    pub fn error(&self) -> String {
         assert_eq!(self.header("content-type"), Some("application/json; charset=utf-8"));
         assert_eq!(self.header("content-length"), Some(self.body.len().to_string().as_str()));
         assert_eq!(self.header("x-usage-state"), None);
@@ -179,11 +179,11 @@ impl Answer {
     }
 }
 
-fn instant(text: &str) -> Instant {
+pub fn instant(text: &str) -> Instant {
     Instant::parse_rfc3339(text).unwrap()
 }
 
-fn request(method: Method, path: &str, headers: &[(&str, &str)]) -> Request<Body> {
+pub fn request(method: Method, path: &str, headers: &[(&str, &str)]) -> Request<Body> {
     let builder = Request::builder().method(method).uri(path);
     headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value)).body(Body::empty()).unwrap()
 }
@@ -347,7 +347,7 @@ async fn a_route_is_found_in_every_spelling(on: On) {
         format!("/API/Services/{}/ServiceUsage/", ACME.to_uppercase()),
         format!("/api//services/%7B{}%7D//serviceusage//", Uuid::parse_str(ACME).unwrap()),
         format!("/api/services/{ACME}/serviceusage?serviceGuid={BARE}"),
-        format!("/api/services/{ACME}/serviceusage?serviceGuid=nonsense&format=xml"),
+        format!("/api/services/{ACME}/serviceusage?serviceGuid=nonsense&format=unknown"),
         format!("/api/GetServiceUsage?ServiceGuid={ACME}"),
         format!("/getserviceusage?SERVICEGUID={ACME}"),
         format!("/api/json/reply/GetServiceUsage?serviceGuid=({})", Uuid::parse_str(ACME).unwrap()),
@@ -398,8 +398,8 @@ async fn what_makes_no_sense_is_refused_with_its_field(on: On) {
     assert_eq!(world.get(&usage(ACME, "?periodType=Monthly&period=2026-04-30")).await.error(), next_month);
     let far = argument("Period", "the period that begins on 9999-12-31 is in the future; today is 2026-03-04");
     assert_eq!(world.get(&usage(ACME, "?period=9999-12-31T23:59:59.9999999Z")).await.error(), far);
-    let as_of = argument("AsOf", "AsOf is not supported by this version");
-    assert_eq!(world.get(&usage(ACME, "?asof=2026-03-01")).await.error(), as_of);
+    let as_of = argument("AsOf", "AsOf is in the future; it is 2026-03-04T10:00:00Z");
+    assert_eq!(world.get(&usage(ACME, "?asof=2026-03-04T10:00:01Z")).await.error(), as_of);
     assert_eq!(world.get(&usage(ACME, "?asOf=")).await.status, StatusCode::OK);
     let required = argument("ServiceGuid", "ServiceGuid is required");
     assert_eq!(world.get("/api/GetServiceUsage").await.error(), required);
@@ -417,10 +417,10 @@ async fn what_is_not_there_is_404_in_json(on: On) {
         "/",
         "/api",
         "/api/nothing",
-        "/api/services",
-        "/api/xml/reply/Ping",
-        "/api/csv/reply/Ping",
-        "/api/jsv/reply/Ping",
+        "/api/resellers",
+        "/api/html/reply/Ping",
+        "/api/xml/oneway/Ping",
+        "/api/ping.html",
         "/%00%ff/%",
         "/api/services/%2e%2e/serviceusage/x",
         "/api/api/api/ping",

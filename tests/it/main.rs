@@ -7,6 +7,9 @@
 
 mod across;
 mod api;
+mod api_access;
+mod api_formats;
+mod api_lists;
 mod audit;
 mod audit_damage;
 mod audit_laws;

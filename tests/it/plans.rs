@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use usage_rollup::jobs;
 use usage_rollup::model::PeriodType;
-use usage_rollup::store::{InputKind, RowFilter, StoreError, VersionFilter};
+use usage_rollup::store::{InputKind, RowFilter, ServiceFilter, StoreError, VersionFilter, Window};
 use usage_rollup::usage::export::{ExportFormat, export, export_as_of};
 use usage_rollup::usage::restatements::restatements;
 use uuid::Uuid;
@@ -15,11 +15,12 @@ use super::support::{Engine, run};
 const NOW: &str = "2026-03-31T12:00:00Z";
 
 /// Statements that want all of a table, or count it.
-const OF_ALL: [&str; 9] = [
+const OF_ALL: [&str; 10] = [
     "SELECT path FROM segments",
     "count(*)",
     "sum(lines)",
     "FROM service_entries ORDER BY created_on",
+    "SELECT service_guid AS entry_guid, document FROM service_entries",
     "SELECT 1 FROM usage_tombstones LIMIT 1",
     "FROM period_locks l LEFT JOIN usage_pending",
     "FROM discarded_segments ORDER BY path",
@@ -132,6 +133,11 @@ async fn no_statement_goes_through_a_table_that_grows() {
         jobs::unlock_month(&engine.installation, &run(), month).await.unwrap();
         jobs::plan_backfill(&engine.installation, &run(), day, day, &services[..1]).await.unwrap();
         store.service(services[0]).await.unwrap();
+        let (all, window) = (ServiceFilter::default(), Window { limit: 25, offset: 100 });
+        store.list_services(&all, window).await.unwrap();
+        store.list_usage(&all, window, PeriodType::Daily, day).await.unwrap();
+        store.search_services(&all, window, |_| true).await.unwrap();
+        store.was_locked(month, commit).await.unwrap();
         store.key_by_hash([0; 32]).await.unwrap();
         store.revoke_key("7", engine.installation.now()).await.unwrap();
         store.dead_letters(None, 39_000, 100).await.unwrap();

@@ -3,11 +3,10 @@
 use crate::api::Call;
 use crate::api::error::ApiError;
 use crate::api::reply::Reply;
-use crate::api::wire::ping::Ping;
-use crate::api::wire::value;
+use crate::api::wire::ping;
 
 #[expect(clippy::unused_async, reason = "the form of every operation; this one has nothing to wait for")]
 pub(in crate::api) async fn handle(call: Call) -> Result<Reply, ApiError> {
-    let timestamp = value::date_time(call.api.clock.now());
-    Reply::json(&Ping { timestamp, version: env!("CARGO_PKG_VERSION") })
+    let now = call.api.clock.now().to_utc();
+    Ok(Reply::new(call.format, &ping::response(now, env!("CARGO_PKG_VERSION"))))
 }

@@ -1,7 +1,10 @@
-//! Twins of what the program knows, as the wire has it: members in the published order (`spec/api.md`, section 4), names in
-//! camelCase, nulls left out.
+//! Twins of what the program knows, as the wire has it: types with their members in the published order (`spec/api.md`,
+//! section 4).
 
+pub(super) mod document;
+pub(super) mod page;
 pub(super) mod ping;
 pub(super) mod response_status;
+pub(super) mod service;
 pub(super) mod service_usage;
 pub(super) mod value;

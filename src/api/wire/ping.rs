@@ -1,10 +1,11 @@
 //! `PingResponse`.
 
-use serde::Serialize;
+use chrono::{DateTime, Utc};
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(in crate::api) struct Ping {
-    pub timestamp: String,
-    pub version: &'static str,
+use super::document::{Object, Type};
+
+static RESPONSE: Type = Type { name: "PingResponse", members: &["Timestamp", "Version"] };
+
+pub(in crate::api) fn response(timestamp: DateTime<Utc>, version: &'static str) -> Object<'static> {
+    Object::new(&RESPONSE, vec![timestamp.into(), version.into()]).with_response_status()
 }

@@ -3,7 +3,7 @@
 use chrono::{Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use uuid::Uuid;
 
-use crate::model::{Day, Instant, Zone};
+use crate::model::{Day, Instant, Service, Zone};
 
 /// The years that the original's DateTime can hold.
 const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
@@ -17,6 +17,14 @@ pub(in crate::api) enum DateTime {
 }
 
 impl DateTime {
+    /// A date is the midnight that it begins with.
+    pub fn in_utc(self) -> chrono::DateTime<Utc> {
+        match self {
+            Self::Date(day) => midnight(day),
+            Self::At(time) => time,
+        }
+    }
+
     pub fn day_in(self, zone: Zone) -> Day {
         match self {
             Self::Date(day) => day,
@@ -125,27 +133,25 @@ fn milliseconds(text: &str) -> Option<i64> {
     digits.parse::<i64>().ok()?.checked_mul(sign)
 }
 
-/// 32 lower-case hex digits.
-pub(in crate::api) fn guid(guid: Uuid) -> String {
-    guid.simple().to_string()
-}
-
 /// `YYYY-MM-DDTHH:MM:SSZ`.
 pub(in crate::api) fn date_time(instant: Instant) -> String {
     instant.to_rfc3339_seconds()
 }
 
-/// A day as the date-time that it begins with.
-pub(in crate::api) fn day(day: Day) -> String {
-    format!("{day}T00:00:00Z")
+/// The date-time that a day begins with.
+pub(in crate::api) fn midnight(day: Day) -> chrono::DateTime<Utc> {
+    day.date().and_time(NaiveTime::MIN).and_utc()
 }
 
 /// A date of the directory, which is text as it was sent: RFC 3339 or `YYYY-MM-DD`. None where it is neither.
-pub(in crate::api) fn directory_date(text: &str) -> Option<String> {
-    match parse_date_time(text)? {
-        DateTime::Date(date) => Some(day(date)),
-        DateTime::At(time) => Some(time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
-    }
+pub(in crate::api) fn directory_date(text: &str) -> Option<chrono::DateTime<Utc>> {
+    parse_date_time(text).map(DateTime::in_utc)
+}
+
+/// When a service was created; what the original's `DateTime` is where it was never set, if nothing tells.
+pub(in crate::api) fn created_on(service: &Service) -> chrono::DateTime<Utc> {
+    let told = service.created_on.as_deref().and_then(directory_date);
+    told.unwrap_or_else(|| NaiveDate::default().with_year(1).unwrap_or_default().and_time(NaiveTime::MIN).and_utc())
 }
 
 /// The form of HTTP's own headers (RFC 9110, section 5.6.7).
@@ -178,7 +184,7 @@ mod tests {
             format!("({simple})"),
             format!("  {GUID}\t"),
         ] {
-            assert_eq!(parse_guid(&text).map(guid), Some(simple.clone()), "{text}");
+            assert_eq!(parse_guid(&text).map(|guid| guid.simple().to_string()), Some(simple.clone()), "{text}");
         }
         for text in [
             String::new(),
@@ -280,10 +286,16 @@ mod tests {
 
     #[test]
     fn dates_of_the_directory_are_given_in_utc() {
-        assert_eq!(directory_date("2026-01-30").as_deref(), Some("2026-01-30T00:00:00Z"));
-        assert_eq!(directory_date("2026-01-30T23:30:00.75-05:00").as_deref(), Some("2026-01-31T04:30:00Z"));
-        assert_eq!(directory_date("0001-01-01T00:00:00Z").as_deref(), Some("0001-01-01T00:00:00Z"));
-        assert_eq!(directory_date("soon"), None);
+        let told = |text| directory_date(text).map(|time| time.to_rfc3339());
+        assert_eq!(told("2026-01-30").as_deref(), Some("2026-01-30T00:00:00+00:00"));
+        assert_eq!(told("2026-01-30T23:30:00.75-05:00").as_deref(), Some("2026-01-31T04:30:00+00:00"));
+        assert_eq!(told("0001-01-01T00:00:00Z").as_deref(), Some("0001-01-01T00:00:00+00:00"));
+        assert_eq!(told("soon"), None);
+    }
+
+    #[test]
+    fn a_service_that_tells_no_creation_has_the_first_date_there_is() {
+        assert_eq!(created_on(&Service::default()).to_rfc3339(), "0001-01-01T00:00:00+00:00");
     }
 
     #[test]

@@ -1,0 +1,32 @@
+//! GetServicesUsage: the numbers of all services that the caller may see, for one period, by page.
+
+use crate::api::Call;
+use crate::api::error::ApiError;
+use crate::api::reply::{Reply, Standing};
+use crate::api::wire::page::Page;
+use crate::api::wire::service_usage;
+use crate::model::PeriodType;
+use crate::store::ServiceFilter;
+
+pub(in crate::api) async fn handle(call: Call) -> Result<Reply, ApiError> {
+    let Call { api, principal, mut params, format } = call;
+    let page = params.page();
+    let filter = ServiceFilter {
+        partner: params.guid("PartnerGuid"),
+        reseller: params.guid("ResellerGuid"),
+        service: params.guid("ServiceGuid"),
+        created_from: params.date_time("CreatedAfterDateTime"),
+        created_to: params.date_time("CreatedBeforeDateTime"),
+        with_usage_only: true,
+    };
+    let period_type = params.period_type("PeriodType").unwrap_or(PeriodType::Daily);
+    let period = params.day("Period", api.zone);
+    let as_of = params.date_time("AsOf");
+    params.finish()?;
+
+    let filter = principal.narrow(filter);
+    let list = api.reports(as_of)?.services_usage(filter.as_ref(), page.window(), period_type, period).await?;
+    let standing = Standing::of_rows(list.usages.iter().filter_map(|usage| usage.row.as_ref()));
+    let response = service_usage::paged_response(Page { total: list.total, ..page }, &list.usages);
+    Ok(Reply::new(format, &response).with_standing(standing))
+}
