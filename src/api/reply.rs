@@ -62,7 +62,7 @@ impl Standing {
 }
 
 impl Reply {
-    pub fn new(format: Format, document: &Object<'_>) -> Self {
+    pub fn new(format: &Format, document: &Object<'_>) -> Self {
         Self { body: format.write(document), content_type: format.content_type(), standing: None }
     }
 

@@ -50,13 +50,17 @@ macro_rules! wanted {
     };
 }
 
-/// All that are wanted are counted for every page, so that none takes longer than another however far behind it is.
+/// All that are wanted are numbered and counted for every page, so that none takes longer than another however far behind it
+/// is: with LIMIT and OFFSET alone, the last page of 10,000 services takes SQLite more than twice as long as the first.
 macro_rules! page {
     () => {
         concat!(
-            "WITH page AS (SELECT created_on, service_guid AS guid, count(*) OVER () AS total ",
+            "WITH wanted AS MATERIALIZED (
+                 SELECT service_guid AS guid, row_number() OVER (ORDER BY created_on, service_guid) AS place ",
             wanted!(),
-            " ORDER BY created_on, service_guid LIMIT $7 OFFSET $8) "
+            "),
+             page AS (SELECT guid, place, (SELECT count(*) FROM wanted) AS total FROM wanted
+                      WHERE place > $8 AND place <= $8 + $7) "
         )
     };
 }
@@ -71,7 +75,7 @@ macro_rules! page_with_rows {
              FROM page JOIN service_entries e ON e.service_guid = page.guid
              LEFT JOIN service_usage u ON u.period_type = $9 AND u.period = $10 AND u.service_guid = ",
             $shown,
-            " ORDER BY page.created_on, page.guid"
+            " ORDER BY page.place"
         )
     };
 }
@@ -85,7 +89,7 @@ impl Store {
         const PAGE: &str = concat!(
             page!(),
             "SELECT e.service_guid AS entry_guid, e.document, page.total
-             FROM page JOIN service_entries e ON e.service_guid = page.guid ORDER BY page.created_on, page.guid"
+             FROM page JOIN service_entries e ON e.service_guid = page.guid ORDER BY page.place"
         );
         let rows = filtered(self.db.readers.sql(PAGE), filter).bind(window.limit).bind(window.offset).all().await?;
         let items = rows.iter().map(entry).collect::<Result<Vec<Service>>>()?;

@@ -95,9 +95,9 @@ impl Reports {
     }
 
     /// A row with the state that it is in now, or was in then.
-    fn with_state(&self, row: UsageRow) -> UsageRow {
-        let state = state_at(&row, self.zone, self.as_of.unwrap_or_else(|| self.clock.now()));
-        UsageRow { state, ..row }
+    fn with_state(&self, mut row: UsageRow) -> UsageRow {
+        row.state = state_at(&row, self.zone, self.as_of.unwrap_or_else(|| self.clock.now()));
+        row
     }
 
     fn today(&self) -> Day {

@@ -37,25 +37,23 @@ async fn list(world: &World, path: &str) -> (Vec<String>, i64) {
 /// Services of a partner and a reseller of their own, three of which are created at a time; each has as many messages as its
 /// number says.
 async fn many(world: &World, services: u128) {
-    let mut lines = String::new();
+    let mut lines = Vec::new();
     for number in 1..=services {
         let (guid, created) = (Uuid::from_u128(0xf00_u128 + number * 7 % 61), 1 + (services - number) / 3);
-        lines += &format!(
+        lines.push(format!(
             r#"{{"specversion":"1.0","id":"e{number}","source":"/t","type":"service.updated","subject":"{guid}","time":"2026-02-01T08:00:00Z","data":{{"name":"Many {number}","createdOn":"2025-01-{created:02}","partnerGuid":"{}","resellerGuid":"{}"}}}}"#,
             Uuid::from_u128(0xc9),
             Uuid::from_u128(0xb9),
-        );
-        lines.push('\n');
+        ));
         for message in 0..number % 3 {
-            lines += &format!(
+            lines.push(format!(
                 r#"{{"specversion":"1.0","id":"m{number}-{message}","source":"/t","type":"message.sent","subject":"{guid}","time":"2026-03-03T08:00:00Z","data":{{"messageGuid":"{}","userGuid":"{}"}}}}"#,
                 Uuid::from_u128(number * 100 + message),
                 Uuid::from_u128(5),
-            );
-            lines.push('\n');
+            ));
         }
     }
-    fill(world.dir.path(), &world.config, INGESTED, &lines).await;
+    fill(world.dir.path(), &world.config, INGESTED, &(lines.join("\n") + "\n")).await;
 }
 
 async fn a_page_has_the_published_members_in_order(on: On) {
@@ -164,7 +162,7 @@ async fn filters_narrow_and_never_widen(on: On) {
             let (guids, total) = listed(&answer.json());
             assert_eq!(
                 (guids, total),
-                (expected.iter().map(|guid| (*guid).to_owned()).collect(), expected.len() as i64),
+                (expected.iter().map(|guid| (*guid).to_owned()).collect(), i64::try_from(expected.len()).unwrap()),
                 "{query}"
             );
         }

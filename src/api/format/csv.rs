@@ -11,19 +11,16 @@ pub(super) fn write(document: &Object<'_>) -> Vec<u8> {
         _ => None,
     });
     let mut out = String::new();
-    match results {
-        Some((columns, items)) => {
-            line(&mut out, columns.iter().map(|column| (*column).to_owned()));
-            for item in items {
-                line(&mut out, item.members().map(|(_, value)| cell(value)));
-            }
+    if let Some((columns, items)) = results {
+        line(&mut out, columns.iter().map(|column| (*column).to_owned()));
+        for item in items {
+            line(&mut out, item.members().map(|(_, value)| cell(value)));
         }
-        None => {
-            // It tells of errors, and there are none.
-            let members = || document.members().filter(|(name, _)| *name != RESPONSE_STATUS);
-            line(&mut out, members().map(|(name, _)| name.to_owned()));
-            line(&mut out, members().map(|(_, value)| cell(value)));
-        }
+    } else {
+        // The status tells of errors, and there are none.
+        let members = || document.members().filter(|(name, _)| *name != RESPONSE_STATUS);
+        line(&mut out, members().map(|(name, _)| name.to_owned()));
+        line(&mut out, members().map(|(_, value)| cell(value)));
     }
     out.into_bytes()
 }

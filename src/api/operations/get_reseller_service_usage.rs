@@ -27,7 +27,7 @@ pub(in crate::api) async fn handle(call: Call) -> Result<Reply, ApiError> {
     let list = reports.services_usage(Some(&filter), page.window(), PeriodType::Daily, None).await?;
     let standing = Standing::of_rows(list.usages.iter().filter_map(|usage| usage.row.as_ref()));
     let response = service_usage::paged_response(Page { total: list.total, ..page }, &list.usages);
-    Ok(Reply::new(format, &response).with_standing(standing))
+    Ok(Reply::new(&format, &response).with_standing(standing))
 }
 
 /// The services of a reseller that the caller may see. A reseller is there while a service names it, and in a partner's scope

@@ -12,5 +12,5 @@ pub(in crate::api) async fn handle(call: Call) -> Result<Reply, ApiError> {
     params.finish()?;
     let entry = api.reports(None)?.service(required(guid, "ServiceGuid")?).await?;
     principal.must_see(&entry)?;
-    Ok(Reply::new(format, &service::response(&entry)))
+    Ok(Reply::new(&format, &service::response(&entry)))
 }

@@ -25,5 +25,5 @@ pub(in crate::api) async fn handle(call: Call) -> Result<Reply, ApiError> {
         return Err(ApiError::UsageHidden(status));
     }
     let standing = Standing::of_rows(usage.row.iter());
-    Ok(Reply::new(format, &service_usage::response(&usage)).with_standing(standing))
+    Ok(Reply::new(&format, &service_usage::response(&usage)).with_standing(standing))
 }

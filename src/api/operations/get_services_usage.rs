@@ -28,5 +28,5 @@ pub(in crate::api) async fn handle(call: Call) -> Result<Reply, ApiError> {
     let list = api.reports(as_of)?.services_usage(filter.as_ref(), page.window(), period_type, period).await?;
     let standing = Standing::of_rows(list.usages.iter().filter_map(|usage| usage.row.as_ref()));
     let response = service_usage::paged_response(Page { total: list.total, ..page }, &list.usages);
-    Ok(Reply::new(format, &response).with_standing(standing))
+    Ok(Reply::new(&format, &response).with_standing(standing))
 }

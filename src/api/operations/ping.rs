@@ -8,5 +8,5 @@ use crate::api::wire::ping;
 #[expect(clippy::unused_async, reason = "the form of every operation; this one has nothing to wait for")]
 pub(in crate::api) async fn handle(call: Call) -> Result<Reply, ApiError> {
     let now = call.api.clock.now().to_utc();
-    Ok(Reply::new(call.format, &ping::response(now, env!("CARGO_PKG_VERSION"))))
+    Ok(Reply::new(&call.format, &ping::response(now, env!("CARGO_PKG_VERSION"))))
 }

@@ -23,5 +23,5 @@ pub(in crate::api) async fn handle(call: Call) -> Result<Reply, ApiError> {
         Some(filter) => api.reports(None)?.services(&filter, page.window(), &terms).await?,
         None => Listed::default(),
     };
-    Ok(Reply::new(format, &service::paged_response(Page { total: list.total, ..page }, &list.items)))
+    Ok(Reply::new(&format, &service::paged_response(Page { total: list.total, ..page }, &list.items)))
 }
