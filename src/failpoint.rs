@@ -117,7 +117,7 @@ mod active {
     /// A file to which the steps are added.
     const STEPS: &str = "USAGE_ROLLUP_STEPS";
 
-    /// What is done at which point, and the how manieth time.
+    /// What is done at which point, and at which time that it is reached.
     struct Plan {
         point: String,
         time: usize,

@@ -83,6 +83,6 @@ fuzz_target!(|changes: Vec<(u32, u8)>| {
     // What nobody knows: it is a segment, or the error says why not.
     fs::write(&path, changed(0..content.len())).unwrap();
     if let Ok(unknown) = UnknownSegment::open(&path) {
-        _ = unknown.read(|_, _, _, _| Ok(()));
+        _ = unknown.read(|_| Ok(()));
     }
 });

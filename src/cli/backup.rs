@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use indicatif::{HumanBytes, HumanCount};
 
-use super::output::{print, print_json};
+use super::output::print_as;
 use super::{Options, Outcome};
 use crate::jobs::{self, BackedUp};
 
@@ -24,11 +24,7 @@ impl Args {
         let reading = options.reading().await?;
         let backed_up = jobs::back_up(&reading, &options.run("backup"), &self.to).await?;
         reading.store.close().await;
-        if self.json {
-            print_json(&backed_up)?;
-        } else {
-            print(&text(&backed_up))?;
-        }
+        print_as(self.json, &backed_up, || text(&backed_up))?;
         Ok(Outcome::Done)
     }
 }

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use uuid::Uuid;
 
-use super::output::{print, print_json};
+use super::output::print_as;
 use super::services::parse_guid;
 use super::{Options, Outcome};
 use crate::audit::explain::{Answer, EventEntry, Field, NotCounted, Place, Reason, UserEntry};
@@ -48,10 +48,7 @@ impl Args {
         let asked = Asked { service, period_type, period, field, limit, all };
         let answer = Box::pin(jobs::explain(&reading, asked)).await?;
         reading.store.close().await;
-        match format {
-            Format::Json => print_json(&answer)?,
-            Format::Text => print(&text(&answer))?,
-        }
+        print_as(matches!(format, Format::Json), &answer, || text(&answer))?;
         Ok(Outcome::Done)
     }
 }

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use indicatif::{HumanBytes, HumanCount};
 
-use super::output::{print, print_json, table};
+use super::output::{print, print_as, print_json, table};
 use super::{Options, Outcome};
 use crate::event_log::{EventLogDir, Orphan};
 use crate::jobs::{self, AdoptedOrphans, Adoption, FoundOrphan};
@@ -77,11 +77,7 @@ async fn adopt(options: &Options, paths: Vec<PathBuf>, json: bool) -> anyhow::Re
     let installation = options.existing_installation().await?;
     let adopted = jobs::adopt_orphans(&installation, &options.run("orphans adopt"), paths).await?;
     installation.store.close().await;
-    if json {
-        print_json(&adopted)?;
-    } else {
-        print(&text(&adopted))?;
-    }
+    print_as(json, &adopted, || text(&adopted))?;
     let is_refused = adopted.files.iter().any(|file| matches!(file.adoption, Adoption::Refused { .. }));
     Ok(if is_refused { Outcome::BadNews } else { Outcome::Done })
 }

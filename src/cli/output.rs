@@ -62,6 +62,11 @@ pub(super) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(Stdout.write_all(&line)?)
 }
 
+/// Prints a result as one line of JSON, or else as text.
+pub(super) fn print_as(json: bool, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+    if json { print_json(value) } else { print(&text()) }
+}
+
 /// A table without lines, to be filled.
 pub(super) fn table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
     let mut table = Table::new();

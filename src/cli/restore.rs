@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use indicatif::{HumanBytes, HumanCount};
 
-use super::output::{print, print_json};
+use super::output::print_as;
 use super::{Options, Outcome};
 use crate::jobs::{self, Restored};
 
@@ -24,11 +24,7 @@ impl Args {
         let config = options.configure(&options.layers()?)?;
         let run = options.run("restore");
         let restored = jobs::restore(&options.data_dir, &config, options.clock(), &run, &self.from).await?;
-        if self.json {
-            print_json(&restored)?;
-        } else {
-            print(&text(&restored))?;
-        }
+        print_as(self.json, &restored, || text(&restored))?;
         Ok(Outcome::Done)
     }
 }

@@ -2,7 +2,7 @@ use indicatif::HumanCount;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::output::{print, print_json, table};
+use super::output::{print, print_as, print_json, table};
 use super::services::parse_guid;
 use super::{Options, Outcome};
 use crate::jobs::{self, ErasureReport};
@@ -48,11 +48,7 @@ async fn erase(options: &Options, users: &[Uuid], json: bool) -> anyhow::Result<
     let installation = options.existing_installation().await?;
     let report = jobs::erase_users(&installation, &options.run("users erase"), users).await?;
     installation.store.close().await;
-    if json {
-        print_json(&report)?;
-    } else {
-        print(&text(&report))?;
-    }
+    print_as(json, &report, || text(&report))?;
     Ok(if report.nobody.is_empty() && report.left.is_empty() { Outcome::Done } else { Outcome::BadNews })
 }
 

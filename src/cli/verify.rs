@@ -4,7 +4,7 @@ use indicatif::HumanCount;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::output::{print, print_json};
+use super::output::print_as;
 use super::services::parse_guid;
 use super::{Options, Outcome, WrongUsage};
 use crate::jobs::{self, Repaired, Scope, Verified};
@@ -52,11 +52,8 @@ impl Args {
             (jobs::verify(&installation, &run, &scope).await?, None)
         };
         installation.store.close().await;
-        if self.json {
-            print_json(&json!({ "clean": verified.is_clean(), "verified": verified, "repaired": repaired }))?;
-        } else {
-            print(&text(&verified, repaired.as_ref()))?;
-        }
+        let object = json!({ "clean": verified.is_clean(), "verified": verified, "repaired": repaired });
+        print_as(self.json, &object, || text(&verified, repaired.as_ref()))?;
         Ok(if verified.is_clean() { Outcome::Done } else { Outcome::BadNews })
     }
 }

@@ -61,10 +61,7 @@ fn each_piece(
 }
 
 /// Makes what a directory holds durable: names, not contents.
-///
-/// # Errors
-/// When it can't be opened or synced.
-pub fn sync_dir(dir: &Path) -> Result<(), EventLogError> {
+pub(super) fn sync_dir(dir: &Path) -> Result<(), EventLogError> {
     durable::sync_dir(dir).map_err(EventLogError::io("fsync the directory", dir))
 }
 

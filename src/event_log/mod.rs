@@ -29,11 +29,11 @@ use uuid::Uuid;
 
 pub use decode::{Block, BlockReader, Id, IdRead, ServiceRun};
 pub use dir::{Copying, EventLogDir, Orphan};
-pub use files::{FileHash, copy_file, sync_dir};
+pub use files::{FileHash, copy_file};
 pub use packed::PackedEvents;
 pub use reader::{OpenSegment, SegmentReader};
-pub use rewrite::WholeRows;
-pub use rows::EventRows;
+pub use rewrite::{LinesByInput, RowsSum, WholeRows};
+pub use rows::{EventRows, LogLine};
 pub use schema::schema;
 pub use strip::BareRows;
 pub use unknown::UnknownSegment;

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::Fingerprint;
+use super::{Fingerprint, LogLine};
 use crate::model::{Event, EventType, Instant, Member, MemberKind, MemberValue, canonical_guid};
 
 /// A packed event is its line's number, the length of its body, and the body.
@@ -106,11 +106,15 @@ impl PackedEvents {
         self.push_as(event, line, None);
     }
 
-    /// Adds an event of whose content no more is there than what it has, if it has this fingerprint of what was.
+    /// Adds a line of the log, which may be bare.
     ///
     /// # Panics
     /// As [`Self::push`].
-    pub fn push_as(&mut self, event: &Event<'_>, line: u64, fingerprint: Option<Fingerprint>) {
+    pub fn push_line(&mut self, line: &LogLine<'_>) {
+        self.push_as(&line.event, line.line, line.fingerprint);
+    }
+
+    fn push_as(&mut self, event: &Event<'_>, line: u64, fingerprint: Option<Fingerprint>) {
         let start = u32::try_from(self.bytes.len()).expect("a pack has fewer than 2^32 bytes");
         self.places.push(Place { service: event.service.as_u128(), time: event.time, start });
         let begins = self.bytes.len();

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::checked::{CheckedFile, FileEnd, read_end};
 use super::decode::{Corrupt, GroupPages, PageError, leaf};
 use super::schema::Layout;
-use super::{EventLogDir, EventLogError, Segment};
+use super::{EventLogDir, EventLogError, EventRows, LogLine, Segment};
 
 const ROWS_PER_BATCH: usize = 4_096;
 
@@ -133,6 +133,17 @@ impl OpenSegment {
     /// When the segment can't be decoded, or what `take` returns.
     pub fn read_all<E: From<EventLogError>>(&self, take: impl FnMut(&RecordBatch) -> Result<(), E>) -> Result<(), E> {
         self.read_selected(RowSelection::from(vec![RowSelector::select(self.rows())]), take)
+    }
+
+    /// Calls `take` with all lines, in order.
+    ///
+    /// # Errors
+    /// When the segment can't be decoded, or what `take` returns.
+    pub fn read_lines<E: From<EventLogError>>(
+        &self,
+        mut take: impl FnMut(LogLine<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.read_all(|batch| EventRows::new(batch).lines().try_for_each(&mut take))
     }
 
     fn read_selected<E: From<EventLogError>>(

@@ -1,14 +1,14 @@
 //! Segments that are written anew: their rows are read whole, put in the log's order, and held against what they were made
 //! of before anybody relies on them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow_array::RecordBatch;
 use uuid::Uuid;
 
-use super::digest::RowsDigest;
-use super::{EventLogError, EventRows, Fingerprint, OpenSegment, PackedEvents, Segment, SegmentReader};
-use crate::model::{Day, Event, Instant};
+use super::digest::{RowsDigest, Sum};
+use super::{EventLogError, EventRows, Fingerprint, LogLine, OpenSegment, PackedEvents, Segment, SegmentReader};
+use crate::model::{Day, Instant, content};
 
 /// A pack is closed when it has so many bytes: one can't hold 2^32.
 const BYTES_OF_PACK: usize = 64 << 20;
@@ -54,21 +54,16 @@ impl Packs {
         }
     }
 
-    /// Packs an event; `open` has the packs, by input, that are not full.
-    pub fn push(
-        &mut self,
-        event: &Event<'_>,
-        (input, line): (i64, u64),
-        fingerprint: Option<Fingerprint>,
-        open: &mut HashMap<i64, usize>,
-    ) {
+    /// Packs a line; `open` has the packs, by input, that are not full.
+    pub fn push(&mut self, line: &LogLine<'_>, open: &mut HashMap<i64, usize>) {
+        let input = line.input;
         let at = open.get(&input).copied().filter(|at| self.packs[*at].bytes() < BYTES_OF_PACK);
         let at = at.unwrap_or_else(|| {
             self.packs.push(PackedEvents::of_input(input, 0));
             open.insert(input, self.packs.len() - 1);
             self.packs.len() - 1
         });
-        self.packs[at].push_as(event, line, fingerprint);
+        self.packs[at].push_line(line);
     }
 
     pub fn must_fit(&self) -> Result<(), NotTaken> {
@@ -100,9 +95,8 @@ impl WholeRows {
         self.packs.whole_or_none(|packs| {
             segment.read_all(|batch| {
                 digest.add(batch);
-                let rows = EventRows::new(batch);
-                for ((event, place), fingerprint) in rows.iter().zip(rows.places()).zip(rows.fingerprints()) {
-                    packs.push(&event, place, fingerprint, &mut open);
+                for line in EventRows::new(batch).lines() {
+                    packs.push(&line, &mut open);
                 }
                 packs.must_fit()
             })?;
@@ -127,9 +121,76 @@ impl WholeRows {
     }
 }
 
+/// What lines add up to, whatever their order, that are not the same as those of the segments which they are read of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RowsSum(Sum);
+
+impl RowsSum {
+    /// Adds a line with everything that it has.
+    pub fn add(&mut self, line: &LogLine<'_>) {
+        let LogLine { event, fingerprint, input, line } = line;
+        let mut hasher = blake3::Hasher::new();
+        let mut text = |text: &str| {
+            hasher.update(&text.len().to_le_bytes());
+            hasher.update(text.as_bytes());
+        };
+        text(&event.source);
+        text(&event.id);
+        text(&content(event.event_type, &event.data));
+        hasher.update(event.service.as_bytes());
+        hasher.update(&event.time.nanos().to_le_bytes());
+        hasher.update(&input.to_le_bytes());
+        hasher.update(&line.to_le_bytes());
+        if let Some(Fingerprint(bytes)) = fingerprint {
+            hasher.update(bytes);
+        }
+        self.0.add(hasher.finalize());
+    }
+
+    /// Reads these segments back, which were written of the lines: they must hold each of them once, in the log's order, with
+    /// copies marked, and on the days that they say.
+    ///
+    /// # Errors
+    /// When they do not, or can't be read.
+    pub fn is_in(self, segments: &[Segment], reader: &SegmentReader) -> Result<(), EventLogError> {
+        let mut found = Self::default();
+        read_back(segments, reader, |batch| EventRows::new(batch).lines().for_each(|line| found.add(&line)))?;
+        if found.0 == self.0 { Ok(()) } else { Err(other_rows(segments)) }
+    }
+}
+
+/// Lines on their way into new segments, some at a time, packed by the input that they came in with.
+#[derive(Debug, Default)]
+pub struct LinesByInput {
+    packs: BTreeMap<i64, PackedEvents>,
+    lines: usize,
+}
+
+impl LinesByInput {
+    /// So many lie in memory at once.
+    const TOGETHER: usize = 262_144;
+
+    pub fn push(&mut self, line: &LogLine<'_>) {
+        let pack = self.packs.entry(line.input).or_insert_with(|| PackedEvents::of_input(line.input, 0));
+        pack.push_line(line);
+        self.lines += 1;
+    }
+
+    /// Whether they are to be written before others come.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.lines >= Self::TOGETHER
+    }
+
+    /// All lines, in order of arrival; none are left.
+    pub fn take(&mut self) -> Vec<PackedEvents> {
+        std::mem::take(self).packs.into_values().collect()
+    }
+}
+
 /// Reads segments that were just written, and holds that rows are in the log's order, copies marked, and days as they say. Gives
 /// what the rows add up to.
-pub(super) fn read_back(
+fn read_back(
     segments: &[Segment],
     reader: &SegmentReader,
     mut see: impl FnMut(&RecordBatch),
@@ -150,7 +211,7 @@ pub(super) fn read_back(
     Ok(digest)
 }
 
-pub(super) fn other_rows(segments: &[Segment]) -> EventLogError {
+fn other_rows(segments: &[Segment]) -> EventLogError {
     let path = segments.first().map_or_else(String::new, |segment| segment.path.clone());
     EventLogError::Damaged { path: path.into(), detail: "it does not hold the rows that it was made of".to_owned() }
 }

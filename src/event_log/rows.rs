@@ -47,6 +47,16 @@ impl Column {
     }
 }
 
+/// A line of the log: an event, and where it stood.
+#[derive(Clone, Debug)]
+pub struct LogLine<'a> {
+    pub event: Event<'a>,
+    /// What there is of a content that is no longer there; none where it is whole.
+    pub fingerprint: Option<Fingerprint>,
+    pub input: i64,
+    pub line: u64,
+}
+
 /// The rows of a batch with all columns, as events.
 pub struct EventRows<'a> {
     batch: &'a RecordBatch,
@@ -74,6 +84,13 @@ impl<'a> EventRows<'a> {
         let Some(column) = self.batch.column_by_name(FINGERPRINT) else { return vec![None; self.batch.num_rows()] };
         let of = |bytes: Option<&[u8]>| bytes.and_then(|bytes| bytes.try_into().ok()).map(Fingerprint);
         column.as_fixed_size_binary().iter().map(of).collect()
+    }
+
+    /// All that there is of each row.
+    pub fn lines(&self) -> impl Iterator<Item = LogLine<'a>> + '_ {
+        let kept = self.fingerprints().into_iter().zip(self.places());
+        let line = |(event, (fingerprint, (input, line)))| LogLine { event, fingerprint, input, line };
+        self.iter().zip(kept).map(line)
     }
 
     /// For each row: whether it is marked as a copy of the one before it.

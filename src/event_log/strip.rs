@@ -3,25 +3,23 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use arrow_array::RecordBatch;
 use uuid::Uuid;
 
-use super::digest::Sum;
-use super::rewrite::{NotTaken, Packs, read_back};
-use super::{EventLogError, EventRows, Fingerprint, OpenSegment, PackedEvents, Segment, SegmentReader};
-use crate::model::{Attachment, Day, Event, EventData, content};
+use super::rewrite::{NotTaken, Packs, RowsSum};
+use super::{EventLogError, EventRows, LogLine, OpenSegment, PackedEvents, Segment, SegmentReader};
+use crate::model::{Attachment, Day, Event, EventData};
 
 /// Rows of segments, bare where they are of certain days, with what they add up to.
 pub struct BareRows {
     packs: Packs,
-    sum: Sum,
+    sum: RowsSum,
 }
 
 impl BareRows {
     /// No rows yet; they may take so many bytes of memory, about.
     #[must_use]
     pub fn within(max_bytes: usize) -> Self {
-        Self { packs: Packs::within(max_bytes), sum: Sum::default() }
+        Self { packs: Packs::within(max_bytes), sum: RowsSum::default() }
     }
 
     /// Takes all rows of a segment, or none, and tells which: none where they take too much memory together with the others. Bare
@@ -40,15 +38,16 @@ impl BareRows {
         let (mut sum, mut row, mut open) = (self.sum, 0, HashMap::new());
         self.packs.whole_or_none(|packs| {
             segment.read_all(|batch| {
-                let rows = EventRows::new(batch);
-                for ((event, kept), place) in rows.iter().zip(rows.fingerprints()).zip(rows.places()) {
-                    let is_due = days.contains(&Day::utc_of(event.time)) && !but_for.contains(&row);
-                    let (event, fingerprint) = match kept {
-                        None if is_due => (bare(event), Some(fingerprints[row])),
-                        kept => (event, kept),
+                for line in EventRows::new(batch).lines() {
+                    let is_due = days.contains(&Day::utc_of(line.event.time)) && !but_for.contains(&row);
+                    let line = match line.fingerprint {
+                        None if is_due => {
+                            LogLine { event: bare(line.event), fingerprint: Some(fingerprints[row]), ..line }
+                        }
+                        _ => line,
                     };
-                    sum.add(essence(&event, fingerprint, place));
-                    packs.push(&event, place, fingerprint, &mut open);
+                    sum.add(&line);
+                    packs.push(&line, &mut open);
                     row += 1;
                 }
                 packs.must_fit()
@@ -69,14 +68,7 @@ impl BareRows {
     /// # Errors
     /// When they do not, or can't be read.
     pub fn are_in(&self, segments: &[Segment], reader: &SegmentReader) -> Result<(), EventLogError> {
-        let mut sum = Sum::default();
-        read_back(segments, reader, |batch: &RecordBatch| {
-            let rows = EventRows::new(batch);
-            for ((event, fingerprint), place) in rows.iter().zip(rows.fingerprints()).zip(rows.places()) {
-                sum.add(essence(&event, fingerprint, place));
-            }
-        })?;
-        if sum == self.sum { Ok(()) } else { Err(super::rewrite::other_rows(segments)) }
+        self.sum.is_in(segments, reader)
     }
 }
 
@@ -96,24 +88,4 @@ fn bare(event: Event<'_>) -> Event<'_> {
         ..EventData::default()
     };
     Event { data, ..event }
-}
-
-/// A hash of everything that a row has.
-fn essence(event: &Event<'_>, fingerprint: Option<Fingerprint>, (input, line): (i64, u64)) -> blake3::Hash {
-    let mut hasher = blake3::Hasher::new();
-    let mut text = |text: &str| {
-        hasher.update(&text.len().to_le_bytes());
-        hasher.update(text.as_bytes());
-    };
-    text(&event.source);
-    text(&event.id);
-    text(&content(event.event_type, &event.data));
-    hasher.update(event.service.as_bytes());
-    hasher.update(&event.time.nanos().to_le_bytes());
-    hasher.update(&input.to_le_bytes());
-    hasher.update(&line.to_le_bytes());
-    if let Some(Fingerprint(bytes)) = fingerprint {
-        hasher.update(&bytes);
-    }
-    hasher.finalize()
 }

@@ -14,8 +14,7 @@ use super::checked::{CheckedFile, has_page_hashes};
 use super::decode::Corrupt;
 use super::files::FileHash;
 use super::schema::Layout;
-use super::{EventLogError, EventRows, Fingerprint, OpenSegment};
-use crate::model::Event;
+use super::{EventLogError, LogLine, OpenSegment};
 
 /// A file that was found to be a segment.
 pub struct UnknownSegment {
@@ -44,7 +43,8 @@ impl UnknownSegment {
             }
             let layout = Layout::of_columns(found.metadata().file_metadata().schema_descr().num_columns());
             let layout = layout.ok_or_else(|| foreign("it has other columns"))?;
-            let metadata = ArrowReaderMetadata::load(&file, options.with_schema(layout.arrow()));
+            let options = options.with_schema(layout.arrow());
+            let metadata = ArrowReaderMetadata::try_new(found.metadata().clone(), options);
             let metadata = metadata.map_err(|_| foreign("it has other columns"))?;
             let checked = CheckedFile::new(file, hash.bytes, metadata.metadata());
             let checked = checked.map_err(|Corrupt(detail)| damaged(detail.to_owned()))?;
@@ -64,24 +64,16 @@ impl UnknownSegment {
         guarded(&self.path, || self.open.lines_by_input())
     }
 
-    /// Calls `take` with each event, in the log's order, with the fingerprint that a bare row has kept, its input and line.
+    /// Calls `take` with each line, in the log's order.
     ///
     /// # Errors
     /// When a page is not what was written, or what `take` returns.
-    pub fn read(
-        &self,
-        mut take: impl FnMut(&Event<'_>, Option<Fingerprint>, i64, u64) -> Result<(), EventLogError>,
-    ) -> Result<(), EventLogError> {
+    pub fn read(&self, mut take: impl FnMut(LogLine<'_>) -> Result<(), EventLogError>) -> Result<(), EventLogError> {
         let mut rows = 0;
         guarded(&self.path, || {
-            self.open.read_all::<EventLogError>(|batch| {
-                let events = EventRows::new(batch);
-                let places = events.fingerprints().into_iter().zip(events.places());
-                for (event, (kept, (input, line))) in events.iter().zip(places) {
-                    take(&event, kept, input, line)?;
-                    rows += 1;
-                }
-                Ok(())
+            self.open.read_lines(|line| {
+                rows += 1;
+                take(line)
             })
         })?;
         if rows == self.open.rows() {
@@ -117,7 +109,7 @@ mod tests {
 
     use super::super::{EventLogDir, PackedEvents, SegmentWriter};
     use super::*;
-    use crate::model::{EventData, EventType, Feature, Instant, content};
+    use crate::model::{Event, EventData, EventType, Feature, Instant, content};
 
     fn segment(dir: &Path) -> PathBuf {
         let log = EventLogDir::open(dir).unwrap();
@@ -151,7 +143,7 @@ mod tests {
     fn told(path: &Path) -> Result<Vec<String>, EventLogError> {
         let (unknown, mut told) = (UnknownSegment::open(path)?, Vec::new());
         let lines = unknown.lines_by_input()?;
-        unknown.read(|event, _, input, line| {
+        unknown.read(|LogLine { event, input, line, .. }| {
             let content = content(event.event_type, &event.data);
             told.push(format!(
                 "{} {:?} {} {} {content} {input}:{line}",

@@ -2,7 +2,6 @@
 //! lost, added or changed by it, so nothing has to be recomputed.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -35,9 +34,6 @@ pub struct CompactReport {
 pub async fn compact(installation: &Installation, run: &Run, merges: usize) -> anyhow::Result<CompactReport> {
     let lease = installation.begin(run, "compact").await?;
     let done = Box::pin(compact_leased(installation, run, &lease, merges)).await;
-    if done.is_err() {
-        installation.is_clean.store(false, Ordering::Relaxed);
-    }
     installation.end(&lease, done).await
 }
 

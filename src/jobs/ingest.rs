@@ -1,7 +1,6 @@
 //! Ingest: everything that the sources hold goes into the event log, and what that touched is rolled up.
 
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -64,9 +63,7 @@ async fn ingest_leased(
     let is_unread = |reading: &Reading| reading.input.state == InputState::Reading;
     let unread: Vec<Reading> = readings.into_iter().filter(is_unread).collect();
     let erased = erase::arriving(installation, run, lease).await?;
-    let summary = read(installation, run, lease, &unread, erased).inspect_err(|_| {
-        installation.is_clean.store(false, Ordering::Relaxed);
-    })?;
+    let summary = read(installation, run, lease, &unread, erased)?;
     let rolled_up = rollup_leased(installation, run, lease).await?;
     // A run without inputs has an empty ledger, not everybody's.
     let ledger = if inputs.is_empty() { Ledger::default() } else { installation.store.ledger(Some(&inputs)).await? };

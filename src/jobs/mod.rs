@@ -224,7 +224,6 @@ impl Installation {
     async fn begin(&self, run: &Run, job: &'static str) -> anyhow::Result<Lease> {
         let lease = self.lease(run).await?;
         self.store.begin_job(&lease, job, self.now()).await?;
-        reach(Point::JobBegun)?;
         Ok(lease)
     }
 
@@ -235,10 +234,11 @@ impl Installation {
             Err(error) if error.is::<JobError>() => JobOutcome::Interrupted,
             Err(_) => JobOutcome::Failed,
         };
-        let noted = match reach(Point::JobDone) {
-            Ok(()) => self.store.end_job(lease, outcome, self.now()).await.map_err(anyhow::Error::from),
-            Err(error) => Err(error.into()),
-        };
+        if done.is_err() {
+            // It may have left something behind.
+            self.is_clean.store(false, Ordering::Relaxed);
+        }
+        let noted = self.store.end_job(lease, outcome, self.now()).await;
         let done = done?;
         noted?;
         Ok(done)

@@ -8,19 +8,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
 use super::rollup::rollup_leased;
 use super::{Installation, Reading, Run, erase};
-use crate::event_log::{EventLogDir, EventLogError, Orphan, PackedEvents, SegmentWriter, UnknownSegment};
+use crate::event_log::{
+    EventLogDir, EventLogError, LinesByInput, LogLine, Orphan, Segment, SegmentWriter, UnknownSegment,
+};
 use crate::model::Erased;
 use crate::rollup::VoidMark;
 use crate::store::{Input, InputKind, InputState, Lease, LogCommit};
-
-/// So many rows lie in memory at once.
-const ROWS_TOGETHER: usize = 262_144;
 
 /// A file that was set aside.
 #[derive(Clone, Debug, Serialize)]
@@ -110,9 +108,7 @@ async fn adopt_leased(
     let mut adopted = AdoptedOrphans::default();
     for path in paths {
         run.check()?;
-        let adoption = adopt(installation, lease, &erased, &path).await.inspect_err(|_| {
-            installation.is_clean.store(false, Ordering::Relaxed);
-        })?;
+        let adoption = adopt(installation, lease, &erased, &path).await?;
         adopted.files.push(AdoptedFile { path, adoption });
     }
     adopted.rows_written = rollup_leased(installation, run, lease).await?.rows_written;
@@ -192,11 +188,10 @@ struct AdoptedInput {
 /// An orphan's rows on their way into new segments.
 struct Rewriting {
     writer: SegmentWriter,
-    /// By the number that the input had, which is the order in which they arrived.
-    packs: BTreeMap<i64, PackedEvents>,
-    waiting: usize,
+    waiting: LinesByInput,
+    /// By the number that each had, which is the order in which they arrived.
     inputs: BTreeMap<i64, AdoptedInput>,
-    segments: Vec<crate::event_log::Segment>,
+    segments: Vec<Segment>,
     voids: Vec<VoidMark>,
 }
 
@@ -212,21 +207,19 @@ impl Rewriting {
             |(id, (before, lines)): (i64, (&i64, &u64))| (*before, AdoptedInput { id, lines: *lines, last_line: 0 });
         let mut rewriting = Self {
             writer: SegmentWriter::new(log, rayon::current_num_threads()),
-            packs: BTreeMap::new(),
-            waiting: 0,
+            waiting: LinesByInput::default(),
             inputs: (first_id..).zip(&lines).map(input).collect(),
             segments: Vec::new(),
             voids: Vec::new(),
         };
-        orphan.read(|event, kept, before, line| {
-            let input =
-                rewriting.inputs.get_mut(&before).ok_or_else(|| orphan.damaged("an input comes out of nowhere"))?;
-            input.last_line = input.last_line.max(line);
-            let pack = rewriting.packs.entry(before).or_insert_with(|| PackedEvents::of_input(input.id, 0));
-            pack.push_as(erased.masked(event).as_ref().unwrap_or(event), line, kept);
-            rewriting.voids.extend(VoidMark::of(event));
-            rewriting.waiting += 1;
-            if rewriting.waiting >= ROWS_TOGETHER { rewriting.flush() } else { Ok(()) }
+        orphan.read(|line| {
+            let input = rewriting.inputs.get_mut(&line.input);
+            let input = input.ok_or_else(|| orphan.damaged("an input comes out of nowhere"))?;
+            input.last_line = input.last_line.max(line.line);
+            rewriting.voids.extend(VoidMark::of(&line.event));
+            let event = erased.masked(&line.event).unwrap_or(line.event);
+            rewriting.waiting.push(&LogLine { event, input: input.id, ..line });
+            if rewriting.waiting.is_full() { rewriting.flush() } else { Ok(()) }
         })?;
         rewriting.flush()?;
         rewriting.voids.sort_unstable();
@@ -235,9 +228,7 @@ impl Rewriting {
     }
 
     fn flush(&mut self) -> Result<(), EventLogError> {
-        let packs: Vec<PackedEvents> = std::mem::take(&mut self.packs).into_values().collect();
-        self.waiting = 0;
-        self.segments.extend(self.writer.write(&packs)?);
+        self.segments.extend(self.writer.write(&self.waiting.take())?);
         Ok(())
     }
 }

@@ -18,7 +18,8 @@ use super::backup::{BackupDir, Manifest, ManifestFile, damaged_files};
 use super::{Run, belonging, off_runtime};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::event_log::{Copying, EventLogDir, EventLogError, copy_file, sync_dir};
+use crate::durable;
+use crate::event_log::{Copying, EventLogDir, EventLogError, copy_file};
 use crate::ingest::Progress;
 use crate::store::{Store, StoreUrl};
 
@@ -186,7 +187,7 @@ impl Begun {
     /// Begins one in an empty directory, which is made where it is missing, or goes on with one of the same backup.
     fn in_dir(data_dir: &Path, manifest: &Manifest) -> anyhow::Result<Self> {
         let cannot = || format!("cannot write to the data directory {}", data_dir.display());
-        fs::create_dir_all(data_dir).with_context(cannot)?;
+        durable::create_dir(data_dir).with_context(cannot)?;
         let path = data_dir.join(belonging::RESTORING);
         let lock = OpenOptions::new().create(true).read(true).append(true).open(&path).with_context(cannot)?;
         lock.try_lock().map_err(|_| RestoreError::InUse { dir: data_dir.to_owned() })?;
@@ -202,10 +203,10 @@ impl Begun {
                 let write = || -> io::Result<()> {
                     lock.set_len(0)?;
                     (&lock).write_all(note.as_bytes())?;
-                    lock.sync_all()
+                    lock.sync_all()?;
+                    durable::sync_dir(data_dir)
                 };
                 write().with_context(cannot)?;
-                sync_dir(data_dir)?;
                 name
             }
         };
@@ -214,8 +215,8 @@ impl Begun {
 
     fn end(self, data_dir: &Path) -> anyhow::Result<String> {
         let path = data_dir.join(belonging::RESTORING);
-        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-        sync_dir(data_dir)?;
+        let remove = || fs::remove_file(&path).and_then(|()| durable::sync_dir(data_dir));
+        remove().with_context(|| format!("cannot remove {}", path.display()))?;
         Ok(self.name)
     }
 }

@@ -3,18 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::Serialize;
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::replace::BYTES_TOGETHER;
+use super::replace::{BYTES_TOGETHER, stay_bare};
 use super::{Installation, Run, rollup};
 use crate::event_log::{BareRows, EventLogError, Segment, SegmentReader, SegmentWriter};
 use crate::model::{Day, Instant};
-use crate::rollup::{Folder, PartitionFacts, PartitionTask};
+use crate::rollup::{ContentOrders, Folder, PartitionFacts, PartitionTask};
 use crate::store::Lease;
 
 /// What retention drops, or dropped.
@@ -64,9 +63,6 @@ pub async fn plan_retention(installation: &Installation) -> anyhow::Result<Reten
 pub async fn retention(installation: &Installation, run: &Run) -> anyhow::Result<RetentionReport> {
     let lease = installation.begin(run, "retention").await?;
     let done = Box::pin(drop_leased(installation, run, &lease)).await;
-    if done.is_err() {
-        installation.is_clean.store(false, Ordering::Relaxed);
-    }
     installation.end(&lease, done).await
 }
 
@@ -193,9 +189,9 @@ impl Dropping<'_> {
         if gone.is_empty() {
             return Ok(done);
         }
-        let was_bare = |day: Day| gone.iter().flat_map(|of| &of.partitions).all(|of| of.day != day || of.is_bare);
+        stay_bare(&gone, &mut new);
         for partition in new.iter_mut().flat_map(|segment| &mut segment.partitions) {
-            partition.is_bare = self.days.contains(&partition.day) || was_bare(partition.day);
+            partition.is_bare |= self.days.contains(&partition.day);
         }
         let (folder, rows_each) = (self.folder.clone(), self.installation.config.rollup.rows_together);
         let before = gone.clone();
@@ -285,7 +281,7 @@ fn tasks(segments: &[Segment]) -> Vec<PartitionTask> {
                 day: partition.day,
                 slices: Vec::new(),
                 voids: Vec::new(),
-                orders: HashMap::new(),
+                orders: ContentOrders::new(),
                 services: None,
             };
             let task = tasks.entry(partition.day).or_insert_with(new);

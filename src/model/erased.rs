@@ -78,7 +78,7 @@ impl Erased {
     }
 
     fn mask(&self, text: &mut Option<Cow<'_, str>>, of: &[&str]) -> bool {
-        let Some(plain) = text.as_ref().filter(|text| !text.is_empty() && !is_mask(text)) else { return false };
+        let Some(plain) = text.as_ref().filter(|text| !text.is_empty() && !Self::is_mask(text)) else { return false };
         let hash = blake3::Hash::from(self.hash(&[of, &["mask", plain]].concat()));
         *text = Some(Cow::Owned([MASK, &hash.to_hex()[..DIGITS]].concat()));
         true
@@ -95,7 +95,8 @@ impl Erased {
     /// Whether a text of an event stands in the place of an erased one.
     #[must_use]
     pub fn is_mask(text: &str) -> bool {
-        is_mask(text)
+        let digits = text.strip_prefix(MASK).filter(|digits| digits.len() == DIGITS);
+        digits.is_some_and(|digits| digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
     }
 
     /// Whether a text of whatever form names one of these users, by GUID or e-mail address.
@@ -120,12 +121,6 @@ impl Erased {
 fn has_personal_members(data: &EventData<'_>) -> bool {
     let texts = [&data.email_address, &data.first_name, &data.last_name, &data.invited_by_email_address];
     texts.iter().any(|text| text.is_some())
-}
-
-/// Whether a text is what stands in the place of one.
-fn is_mask(text: &str) -> bool {
-    let digits = text.strip_prefix(MASK).filter(|digits| digits.len() == DIGITS);
-    digits.is_some_and(|digits| digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }
 
 /// A line as text, with those JSON escapes resolved that stand for one character.
@@ -178,7 +173,7 @@ mod tests {
         };
         let masked = erased().masked(&event(data.clone())).unwrap();
         let text = |text: &Option<Cow<'_, str>>| text.clone().unwrap().into_owned();
-        assert!(is_mask(&text(&masked.data.email_address)) && is_mask(&text(&masked.data.first_name)));
+        assert!(Erased::is_mask(&text(&masked.data.email_address)) && Erased::is_mask(&text(&masked.data.first_name)));
         assert_eq!(masked.data.last_name.as_deref(), Some(""));
         assert_eq!(masked.data.group_name, data.group_name);
         assert_eq!(masked.data.invited_by_email_address, data.invited_by_email_address);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::partition::{Rows, Slice};
-use crate::event_log::{EventLogError, EventRows, Fingerprint};
+use crate::event_log::{EventLogError, EventRows, Fingerprint, LogLine};
 use crate::model::content;
 
 /// The fingerprints of these rows, by row number; nothing stands in the places of all others.
@@ -27,10 +27,9 @@ pub(super) fn texts(rows: &Rows, slices: &[Slice], wanted: &[u32]) -> Result<Has
     of_each_slice(rows, wanted, |slice, of_slice, positions| {
         let mut next = of_slice.iter();
         slices[slice].segment.read_rows::<EventLogError>(positions, |batch| {
-            let rows = EventRows::new(batch);
-            for ((event, kept), row) in rows.iter().zip(rows.fingerprints()).zip(&mut next) {
+            for (LogLine { event, fingerprint, .. }, row) in EventRows::new(batch).lines().zip(&mut next) {
                 let text = || content(event.event_type, &event.data);
-                texts.insert(*row, if kept.is_some() { String::new() } else { text() });
+                texts.insert(*row, if fingerprint.is_some() { String::new() } else { text() });
             }
             Ok(())
         })

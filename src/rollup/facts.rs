@@ -58,6 +58,9 @@ impl ServiceDay {
     }
 }
 
+/// In which order contents come that share identity and time, and were masked, by [`crate::model::content_key`].
+pub type ContentOrders = HashMap<[u8; 32], u32>;
+
 /// One partition to recompute.
 pub struct PartitionTask {
     pub day: Day,
@@ -65,8 +68,7 @@ pub struct PartitionTask {
     pub slices: Vec<(Segment, SegmentPartition)>,
     /// The voids that aim at instants of the day, wherever they stand themselves.
     pub voids: Vec<VoidMark>,
-    /// Contents that share identity and time, and were masked: in which order they come, by [`crate::model::content_key`].
-    pub orders: HashMap<[u8; 32], u32>,
+    pub orders: ContentOrders,
     /// The services to recompute, sorted; the whole partition where none are named.
     pub services: Option<Vec<Uuid>>,
 }

@@ -9,10 +9,10 @@ use rayon::prelude::*;
 use uuid::Uuid;
 
 use super::across::{Affected, ComparedDay, DayIdentities, Earlier, Live, Repeated, repeated};
-use super::facts::{PartitionFacts, PartitionTask, VoidMark};
+use super::facts::{ContentOrders, PartitionFacts, PartitionTask, VoidMark};
 use super::partition::{Part, Pass, Rows, Slice, identities_of, parts_by_service};
 use super::service::ServiceFold;
-use super::stored::{ContentOrders, contested_rows, stored_rows};
+use super::stored::{contested_rows, stored_rows};
 use crate::event_log::{EventLogError, Segment, SegmentPartition, SegmentReader};
 use crate::model::{Day, Instant, Zone};
 

@@ -14,7 +14,7 @@ mod service;
 mod stored;
 mod users;
 
-pub use facts::{DayFacts, PartitionFacts, PartitionTask, PatchEvent, ServiceDay, Uncounted, VoidMark};
+pub use facts::{ContentOrders, DayFacts, PartitionFacts, PartitionTask, PatchEvent, ServiceDay, Uncounted, VoidMark};
 pub use fold::{ALL_SERVICES, FoldRules, Folded, Folder, Services};
 pub use merge::{Changes, MergedService, MergedUsers, ServiceChange, ServiceTotals, UserKey};
 pub use months::{MonthChange, MonthFacts};

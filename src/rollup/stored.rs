@@ -1,19 +1,17 @@
 //! Event order, and dropping copies: of the log's lines, those that are stored (`spec/events.md`, What happens to each input
 //! line).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 
 use foldhash::fast::FixedState;
 use uuid::Uuid;
 
 use super::contents::{fingerprints, texts};
+use super::facts::ContentOrders;
 use super::partition::{Rows, Slice};
 use crate::event_log::{EventLogError, Fingerprint};
 use crate::model::{Instant, content_key};
-
-/// In which order contents come that were masked, by their keys ([`content_key`]).
-pub(super) type ContentOrders = HashMap<[u8; 32], u32>;
 
 /// The rows of a service that are stored, in event order, and those that are copies of them.
 pub(super) struct Stored {

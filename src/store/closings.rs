@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
+use super::Result;
 use super::db::{Insert, Shown, Transaction};
 use super::rows::RowToWrite;
-use super::{Result, StoreError};
 use crate::model::{Day, Instant, PeriodType, RowState};
 
 /// The closing of a period of which some row is closed, whatever the clock says later.
@@ -47,8 +47,7 @@ pub(super) async fn unclosed(transaction: &mut Transaction, at: Instant) -> Resu
     let unclosed = transaction.sql("SELECT period_type, period FROM first_closings WHERE closes_at > $1");
     let mut periods = HashSet::new();
     for row in unclosed.bind(Shown::from(at)).all().await? {
-        let period_type = row.get::<&str>("period_type")?.parse().map_err(StoreError::Inconsistent)?;
-        periods.insert((period_type, row.get::<&str>("period")?.parse().map_err(StoreError::Inconsistent)?));
+        periods.insert((row.parsed("period_type")?, row.parsed("period")?));
     }
     Ok(periods)
 }

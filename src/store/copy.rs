@@ -65,8 +65,7 @@ impl Store {
         if found != lease.epoch() {
             return Err(StoreError::LeaseLost { ours: lease.epoch(), found }.into());
         }
-        let copied = copy(&mut from, &mut to, "store copy", now).await?;
-        to.sql("UPDATE settings SET value = $2 WHERE name = $1").bind(INSTALLATION).bind(name).execute().await?;
+        let copied = copy(&mut from, &mut to, Some(name), "store copy", now).await?;
         commit(to).await?;
         Ok(copied)
     }
@@ -85,10 +84,7 @@ impl Store {
     ) -> Result<Copied, CopyError> {
         let mut to = target.begin_empty().await?;
         let mut from = self.db.exports.begin_to_read().await?;
-        let copied = copy(&mut from, &mut to, purpose, now).await?;
-        if let Some(name) = name {
-            to.sql("UPDATE settings SET value = $2 WHERE name = $1").bind(INSTALLATION).bind(name).execute().await?;
-        }
+        let copied = copy(&mut from, &mut to, name, purpose, now).await?;
         commit(to).await?;
         Ok(copied)
     }
@@ -117,8 +113,15 @@ fn names() -> Vec<&'static str> {
     TABLES.iter().map(|table| table.name).chain([LEASE]).collect()
 }
 
-/// Copies all tables, and passes the lease on, so that no writer of before can write to the copy.
-async fn copy(from: &mut Transaction, to: &mut Transaction, purpose: &str, now: Instant) -> Result<Copied, CopyError> {
+/// Copies all tables, and passes the lease on, so that no writer of before can write to the copy. The copy's installation is called
+/// as the original's, or by another name.
+async fn copy(
+    from: &mut Transaction,
+    to: &mut Transaction,
+    name: Option<&str>,
+    purpose: &str,
+    now: Instant,
+) -> Result<Copied, CopyError> {
     let others = check_schema(from).await?;
     check_schema(to).await?;
     pass_lease(from, to, purpose, now).await?;
@@ -131,6 +134,9 @@ async fn copy(from: &mut Transaction, to: &mut Transaction, purpose: &str, now: 
         copied.tables.push(CopiedTable { table: table.name, rows });
     }
     count_on(to).await?;
+    if let Some(name) = name {
+        to.sql("UPDATE settings SET value = $2 WHERE name = $1").bind(INSTALLATION).bind(name).execute().await?;
+    }
     Ok(copied)
 }
 

@@ -1,6 +1,6 @@
 //! Whose personal data was erased, and what has to be kept so that nothing else changes by it (`docs/erasure.md`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use uuid::Uuid;
 
@@ -8,6 +8,7 @@ use super::db::{Insert, Integers, Row, Spelled, Transaction};
 use super::dead_letters::ERASED_DETAIL;
 use super::{Lease, Result, Store, StoreError, db};
 use crate::model::{Day, Erased, Instant};
+use crate::rollup::ContentOrders;
 
 const KEY: &str = "erasure.key";
 
@@ -51,15 +52,13 @@ impl Store {
     /// # Errors
     /// When the database fails, or holds something that it should not.
     pub async fn erasure_key(&self) -> Result<[u8; 32]> {
-        let mut random = [0; 32];
-        getrandom::fill(&mut random).expect("the operating system gives random bytes");
-        let new = blake3::Hash::from(random).to_hex();
-        let make = "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
-        let found = "SELECT value FROM settings WHERE name = $1";
-        if self.db.writer.sql(found).bind(KEY).optional().await?.is_none() {
-            self.db.writer.sql(make).bind(KEY).bind(new.as_str()).execute().await?;
-        }
-        let key: String = self.db.writer.sql(found).bind(KEY).value().await?;
+        let key = if let Some(key) = self.setting(KEY).await? {
+            key
+        } else {
+            let mut random = [0; 32];
+            getrandom::fill(&mut random).expect("the operating system gives random bytes");
+            self.settle(KEY, &blake3::Hash::from(random).to_hex()).await?
+        };
         Ok(blake3::Hash::from_hex(&key).map_err(StoreError::inconsistent)?.into())
     }
 
@@ -124,7 +123,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn content_orders(&self, day: Day) -> Result<HashMap<[u8; 32], u32>> {
+    pub async fn content_orders(&self, day: Day) -> Result<ContentOrders> {
         let orders = self.db.writer.sql("SELECT key, rank FROM content_orders WHERE day = $1").bind(day);
         orders.all().await?.iter().map(order).collect()
     }

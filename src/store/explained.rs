@@ -1,15 +1,16 @@
 //! What explaining a number reads, as one state of the store.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
 use super::audit::{StoredProgress, progress_of};
 use super::db::{Integers, Shown, Spelled};
+use super::log::slices;
 use super::{Result, Store, erasure, log, usage};
 use crate::event_log::{Segment, SegmentPartition};
 use crate::model::{Day, PeriodType, UsageRow};
-use crate::rollup::VoidMark;
+use crate::rollup::{ContentOrders, VoidMark};
 
 /// What is stored that concerns a number.
 #[derive(Debug)]
@@ -18,8 +19,7 @@ pub struct Explained {
     pub days: BTreeMap<Day, Vec<(Segment, SegmentPartition)>>,
     /// By the UTC day that they aim at.
     pub voids: BTreeMap<Day, Vec<VoidMark>>,
-    /// In which order contents come that were masked, by their keys.
-    pub orders: HashMap<[u8; 32], u32>,
+    pub orders: ContentOrders,
     /// The UTC days that wait to be rolled up for the service.
     pub dirty: BTreeSet<Day>,
     pub progress: Option<StoredProgress>,
@@ -38,12 +38,7 @@ impl Store {
         (period_type, period): (PeriodType, Day),
     ) -> Result<Explained> {
         let mut at_once = self.db.exports.begin_to_read().await?;
-        let slices = at_once.sql(
-            "SELECT p.day, s.id, s.path, s.rows AS segment_rows, s.bytes, s.hash, s.end_at, s.end_hash,
-                 p.first_row, p.rows, p.bare
-             FROM segment_partitions p JOIN segments s ON s.id = p.segment_id
-             WHERE p.day BETWEEN $1 AND $2 ORDER BY p.day, s.id",
-        );
+        let slices = at_once.sql(slices!("WHERE p.day BETWEEN $1 AND $2 ORDER BY p.day, s.id"));
         let mut days: BTreeMap<Day, Vec<(Segment, SegmentPartition)>> = BTreeMap::new();
         for row in slices.bind(first).bind(last).all().await? {
             let day = row.get("day")?;

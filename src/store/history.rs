@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::db::{Guids, Insert, Shown, Spelled, Transaction, Values};
 use super::rows::{RowCommit, RowToWrite, numbers_of};
-use super::{Result, ServiceRows, Store, StoreError, closings};
+use super::{Result, ServiceRows, Store, closings};
 use crate::model::{Day, Instant, Numbers, PeriodType};
 
 /// Rows that were removed after they had been closed, by service and period.
@@ -143,8 +143,8 @@ pub(super) async fn tombstones(transaction: &mut Transaction, services: &[Servic
         return Ok(tombstones);
     }
     for row in transaction.sql(&OF_SERVICES).bind(Guids::from(services)).all().await? {
-        let period_type = row.get::<&str>("period_type")?.parse().map_err(StoreError::Inconsistent)?;
-        let period = row.get::<&str>("period")?.parse().map_err(StoreError::Inconsistent)?;
+        let period_type = row.parsed("period_type")?;
+        let period = row.parsed("period")?;
         let tombstone =
             Tombstone { revision: row.get("revision")?, closes_at: row.get("closes_at")?, since: row.get("since")? };
         tombstones.insert((row.get("service_guid")?, period_type, period), tombstone);

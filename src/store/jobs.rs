@@ -1,6 +1,7 @@
 //! What jobs have run: one durable row each, whose number is the epoch of the lease that the job held.
 
-use super::{Lease, Result, Store};
+use super::{Lease, Result, Store, reach};
+use crate::failpoint::Point;
 use crate::model::Instant;
 
 /// How a job ended. One that was killed has no end.
@@ -30,7 +31,8 @@ impl Store {
         let mut transaction = self.begin_leased(lease).await?;
         let begin = transaction.sql("INSERT INTO job_runs (id, job, started_at) VALUES ($1, $2, $3)");
         begin.bind(lease.epoch()).bind(job).bind(now).execute().await?;
-        transaction.commit().await
+        transaction.commit().await?;
+        reach(Point::JobBegun)
     }
 
     /// Notes that it has ended.
@@ -41,6 +43,6 @@ impl Store {
         let mut transaction = self.begin_leased(lease).await?;
         let end = transaction.sql("UPDATE job_runs SET ended_at = $2, outcome = $3 WHERE id = $1");
         end.bind(lease.epoch()).bind(now).bind(outcome.name()).execute().await?;
-        transaction.commit().await
+        transaction.commit_at(Point::JobDone).await
     }
 }

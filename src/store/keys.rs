@@ -6,7 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::db::Row;
-use super::{Result, Store, StoreError};
+use super::{Result, Store};
 use crate::model::Instant;
 
 /// What a key may see (`spec/api.md`, Who may see what).
@@ -134,7 +134,7 @@ fn key(row: &Row) -> Result<ApiKey> {
     Ok(ApiKey {
         id: row.get("id")?,
         name: row.get("name")?,
-        role: row.get::<&str>("role")?.parse().map_err(StoreError::Inconsistent)?,
+        role: row.parsed("role")?,
         scope: row.get("scope")?,
         created_at: row.get::<Instant>("created_at")?.to_rfc3339_seconds(),
         expires_at: row.get("expires_at")?,

@@ -48,7 +48,7 @@ pub(super) async fn locked_months(transaction: &mut Transaction) -> Result<BTree
 }
 
 fn month_of(row: &Row) -> Result<Day> {
-    row.get::<&str>("month")?.parse().map_err(StoreError::Inconsistent)
+    row.parsed("month")
 }
 
 /// A drawn row of a locked month.
@@ -264,8 +264,8 @@ fn pending_row(row: &Row) -> Result<PendingRow> {
     Ok(PendingRow {
         service: row.shown_guid(1)?,
         draft: DraftRow {
-            period_type: row.get::<&str>("period_type")?.parse().map_err(StoreError::Inconsistent)?,
-            period: row.get::<&str>("period")?.parse().map_err(StoreError::Inconsistent)?,
+            period_type: row.parsed("period_type")?,
+            period: row.parsed("period")?,
             numbers,
             event_count: row.get("event_count")?,
             input_digest: IdentityHash(u128::from_be_bytes(digest.try_into().map_err(StoreError::inconsistent)?)),

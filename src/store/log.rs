@@ -11,6 +11,19 @@ use crate::failpoint::{Point, Step, record};
 use crate::model::{Day, Instant};
 use crate::rollup::{PartitionTask, VoidMark};
 
+/// Days of segments, with what [`slice`] reads of them.
+macro_rules! slices {
+    ($wanted:literal) => {
+        concat!(
+            "SELECT s.id, s.path, s.rows AS segment_rows, s.bytes, s.hash, s.end_at, s.end_hash,
+                 p.day, p.first_row, p.rows, p.bare
+             FROM segment_partitions p JOIN segments s ON s.id = p.segment_id ",
+            $wanted
+        )
+    };
+}
+pub(super) use slices;
+
 /// Where an input's lines come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputKind {
@@ -188,12 +201,7 @@ impl Store {
     /// # Errors
     /// When the database fails, or the catalog is damaged.
     pub async fn partition_task(&self, of: Day, services: Option<Vec<Uuid>>) -> Result<PartitionTask> {
-        let slices = self.db.writer.sql(
-            "SELECT s.id, s.path, s.rows AS segment_rows, s.bytes, s.hash, s.end_at, s.end_hash, 
-                 p.day, p.first_row, p.rows, p.bare
-             FROM segment_partitions p JOIN segments s ON s.id = p.segment_id WHERE p.day = $1 ORDER BY s.id",
-        );
-        let slices = slices.bind(of).all().await?;
+        let slices = self.db.writer.sql(slices!("WHERE p.day = $1 ORDER BY s.id")).bind(of).all().await?;
         let voids = "SELECT service_guid, target_time, source, id FROM voids WHERE target_day = $1";
         let voids = self.db.writer.sql(voids).bind(of).all().await?;
         Ok(PartitionTask {

@@ -115,8 +115,8 @@ fn version(row: &Row) -> Result<Version> {
     };
     Ok(Version {
         service: row.shown_guid(0)?,
-        period_type: row.get::<&str>(1)?.parse().map_err(StoreError::Inconsistent)?,
-        period: row.get::<&str>(2)?.parse().map_err(StoreError::Inconsistent)?,
+        period_type: row.parsed(1)?,
+        period: row.parsed(2)?,
         numbers: (row.get::<&str>(17)? != "absent").then_some(numbers),
         revision: row.get(16)?,
         replaced,

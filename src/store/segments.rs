@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::db::{Guids, Insert, Spelled, Transaction};
 use super::erasure::{self, ContentOrder};
+use super::log::slices;
 use super::{Lease, Result, Store, StoreError, log, reach};
 use crate::event_log::Segment;
 use crate::failpoint::Point;
@@ -60,12 +61,7 @@ impl Store {
     /// # Errors
     /// When the database fails, or one of them is not live.
     pub async fn segments(&self, ids: &[Uuid]) -> Result<Vec<Segment>> {
-        static SEGMENTS: Spelled = Spelled::new(
-            "SELECT s.id, s.path, s.rows AS segment_rows, s.bytes, s.hash, s.end_at, s.end_hash,
-                 p.day, p.first_row, p.rows, p.bare
-             FROM segments s JOIN segment_partitions p ON p.segment_id = s.id
-             WHERE s.id {in guids $1} ORDER BY s.id, p.first_row",
-        );
+        static SEGMENTS: Spelled = Spelled::new(slices!("WHERE s.id {in guids $1} ORDER BY s.id, p.first_row"));
         let rows = self.db.writer.sql(&SEGMENTS).bind(Guids::from(ids)).all().await?;
         let mut segments: Vec<Segment> = Vec::with_capacity(ids.len());
         for row in &rows {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::db::{ByDialect, Query};
 use super::directory::entry;
-use super::usage::lockable_row;
+use super::usage::{is_locked, lockable_row};
 use super::{Result, Store};
 use crate::model::{Day, PeriodType, Service, UsageRow};
 
@@ -70,8 +70,9 @@ macro_rules! page_with_rows {
     ($shown:literal) => {
         concat!(
             page!(),
-            "SELECT u.*, e.service_guid AS entry_guid, e.document, page.total,
-                 EXISTS (SELECT 1 FROM period_locks WHERE month = $11 AND unlocked_commit IS NULL) AS is_locked
+            "SELECT u.*, e.service_guid AS entry_guid, e.document, page.total, ",
+            is_locked!("$11"),
+            " AS is_locked
              FROM page JOIN service_entries e ON e.service_guid = page.guid
              LEFT JOIN service_usage u ON u.period_type = $9 AND u.period = $10 AND u.service_guid = ",
             $shown,

@@ -41,12 +41,17 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn settle_installation(&self, name: &str) -> Result<String> {
-        let settle = "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
-        self.db.writer.sql(settle).bind(INSTALLATION).bind(name).execute().await?;
-        Ok(self.installation().await?.unwrap_or_else(|| name.to_owned()))
+        self.settle(INSTALLATION, name).await
     }
 
-    async fn setting(&self, name: &str) -> Result<Option<String>> {
+    /// Settles what is to be so for ever, if nobody has. How it is now.
+    pub(super) async fn settle(&self, name: &str, value: &str) -> Result<String> {
+        let settle = "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+        self.db.writer.sql(settle).bind(name).bind(value).execute().await?;
+        Ok(self.setting(name).await?.unwrap_or_else(|| value.to_owned()))
+    }
+
+    pub(super) async fn setting(&self, name: &str) -> Result<Option<String>> {
         let found = self.db.readers.sql("SELECT value FROM settings WHERE name = $1").bind(name).optional().await?;
         found.map(|row| row.get(0)).transpose()
     }

@@ -7,6 +7,29 @@ use super::db::{ByDialect, Guids, Row, Shown};
 use super::{Result, Store, StoreError};
 use crate::model::{Day, IdentityHash, Numbers, PeriodType, RowState, UsageRow};
 
+/// Whether a month is locked.
+macro_rules! is_locked {
+    ($month:literal) => {
+        concat!("EXISTS (SELECT 1 FROM period_locks WHERE month = ", $month, " AND unlocked_commit IS NULL)")
+    };
+}
+pub(super) use is_locked;
+
+/// Whether a month was locked after a commit.
+macro_rules! was_locked {
+    ($month:literal, $commit:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM period_locks WHERE month = ",
+            $month,
+            " AND locked_commit <= ",
+            $commit,
+            " AND (unlocked_commit IS NULL OR unlocked_commit > ",
+            $commit,
+            "))"
+        )
+    };
+}
+
 /// Which rows are wanted; both ends are included.
 #[derive(Clone, Debug)]
 pub struct RowFilter {
@@ -24,10 +47,12 @@ impl Store {
     /// When the database fails.
     pub async fn usage_row(&self, service: Uuid, period_type: PeriodType, period: Day) -> Result<Option<UsageRow>> {
         let read = async || {
-            let row = self.db.readers.sql(
-                "SELECT *, EXISTS (SELECT 1 FROM period_locks WHERE month = $4 AND unlocked_commit IS NULL) AS is_locked
-                 FROM service_usage WHERE service_guid = $1 AND period_type = $2 AND period = $3",
-            );
+            let row = self.db.readers.sql(concat!(
+                "SELECT *, ",
+                is_locked!("$4"),
+                " AS is_locked
+                 FROM service_usage WHERE service_guid = $1 AND period_type = $2 AND period = $3"
+            ));
             let row = row.bind(Shown::from(service)).bind(period_type.name()).bind(period.to_string());
             row.bind(period.month().to_string()).optional().await?.as_ref().map(lockable_row).transpose()
         };
@@ -46,12 +71,13 @@ impl Store {
         period: Day,
         commit: i64,
     ) -> Result<Option<UsageRow>> {
-        let row = self.db.readers.sql(
-            "SELECT *, EXISTS (SELECT 1 FROM period_locks WHERE month = $5 AND locked_commit <= $4
-                 AND (unlocked_commit IS NULL OR unlocked_commit > $4)) AS is_locked
+        let row = self.db.readers.sql(concat!(
+            "SELECT *, ",
+            was_locked!("$5", "$4"),
+            " AS is_locked
              FROM usage_versions WHERE service_guid = $1 AND period_type = $2 AND period = $3
-                 AND since <= $4 AND until > $4",
-        );
+                 AND since <= $4 AND until > $4"
+        ));
         let row = row.bind(Shown::from(service)).bind(period_type.name()).bind(period.to_string());
         row.bind(commit).bind(period.month().to_string()).optional().await?.as_ref().map(lockable_row).transpose()
     }
@@ -61,10 +87,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn was_locked(&self, month: Day, commit: i64) -> Result<bool> {
-        let locked = self.db.readers.sql(
-            "SELECT EXISTS (SELECT 1 FROM period_locks WHERE month = $1 AND locked_commit <= $2
-                 AND (unlocked_commit IS NULL OR unlocked_commit > $2))",
-        );
+        let locked = self.db.readers.sql(concat!("SELECT ", was_locked!("$1", "$2")));
         locked.bind(month.to_string()).bind(commit).value().await
     }
 
@@ -163,8 +186,8 @@ pub(super) fn usage_row(row: &Row) -> Result<UsageRow> {
     let state = row.get(20)?;
     Ok(UsageRow {
         service: row.shown_guid(0)?,
-        period_type: row.get::<&str>(1)?.parse().map_err(StoreError::Inconsistent)?,
-        period: row.get::<&str>(2)?.parse().map_err(StoreError::Inconsistent)?,
+        period_type: row.parsed(1)?,
+        period: row.parsed(2)?,
         numbers,
         event_count: row.get(16)?,
         input_digest: IdentityHash(u128::from_be_bytes(digest.try_into().map_err(StoreError::inconsistent)?)),

@@ -126,8 +126,8 @@ fn found(binary: &Binary, on: On) -> Vec<String> {
         let mut texts = vec![bytes];
         if let Ok(segment) = UnknownSegment::open(&data.join(&file)) {
             segment
-                .read(|event, _, _, _| {
-                    texts.push(format!("{event:?}").into_bytes());
+                .read(|line| {
+                    texts.push(format!("{:?}", line.event).into_bytes());
                     Ok(())
                 })
                 .unwrap();

@@ -2,13 +2,12 @@
 
 use uuid::Uuid;
 
+use super::get_services_usage;
 use crate::api::Call;
 use crate::api::auth::Principal;
 use crate::api::error::ApiError;
 use crate::api::params::required;
-use crate::api::reply::{Reply, Standing};
-use crate::api::wire::page::Page;
-use crate::api::wire::service_usage;
+use crate::api::reply::Reply;
 use crate::model::PeriodType;
 use crate::store::{Role, ServiceFilter};
 use crate::usage::Reports;
@@ -25,9 +24,7 @@ pub(in crate::api) async fn handle(call: Call) -> Result<Reply, ApiError> {
     let services = services_in_sight(&reports, &principal, reseller).await?;
     let filter = ServiceFilter { with_usage_only: true, ..services };
     let list = reports.services_usage(Some(&filter), page.window(), PeriodType::Daily, None).await?;
-    let standing = Standing::of_rows(list.usages.iter().filter_map(|usage| usage.row.as_ref()));
-    let response = service_usage::paged_response(Page { total: list.total, ..page }, &list.usages);
-    Ok(Reply::new(&format, &response).with_standing(standing))
+    Ok(get_services_usage::reply(&format, page, &list))
 }
 
 /// The services of a reseller that the caller may see. A reseller is there while a service names it, and in a partner's scope

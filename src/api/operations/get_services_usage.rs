@@ -2,11 +2,13 @@
 
 use crate::api::Call;
 use crate::api::error::ApiError;
+use crate::api::format::Format;
 use crate::api::reply::{Reply, Standing};
 use crate::api::wire::page::Page;
 use crate::api::wire::service_usage;
 use crate::model::PeriodType;
 use crate::store::ServiceFilter;
+use crate::usage::services::ServicesUsage;
 
 pub(in crate::api) async fn handle(call: Call) -> Result<Reply, ApiError> {
     let Call { api, principal, mut params, format } = call;
@@ -26,7 +28,12 @@ pub(in crate::api) async fn handle(call: Call) -> Result<Reply, ApiError> {
 
     let filter = principal.narrow(filter);
     let list = api.reports(as_of)?.services_usage(filter.as_ref(), page.window(), period_type, period).await?;
+    Ok(reply(&format, page, &list))
+}
+
+/// A page of services' usage.
+pub(super) fn reply(format: &Format, page: Page, list: &ServicesUsage) -> Reply {
     let standing = Standing::of_rows(list.usages.iter().filter_map(|usage| usage.row.as_ref()));
     let response = service_usage::paged_response(Page { total: list.total, ..page }, &list.usages);
-    Ok(Reply::new(&format, &response).with_standing(standing))
+    Reply::new(format, &response).with_standing(standing)
 }

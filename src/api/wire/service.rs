@@ -39,8 +39,21 @@ pub(in crate::api) fn paged_response(page: page::Page, services: &[model::Servic
 }
 
 fn service(service: &model::Service) -> Object<'_> {
+    let mut values = Vec::from(first_members(service));
+    values.extend([
+        Value::of(service.client_guid),
+        Value::of(service.reseller_guid),
+        Value::of(service.reseller_name.as_ref()),
+        Value::of(service.partner_guid),
+        Value::of(service.partner_name.as_ref()),
+    ]);
+    Object::new(&SERVICE, values)
+}
+
+/// The members that a service's entry and its usage begin with, from `ServiceGuid` through `CollectionGuid`.
+pub(super) fn first_members(service: &model::Service) -> [Value<'_>; 11] {
     let date = |text: &Option<String>| Value::of(text.as_deref().and_then(value::directory_date));
-    let values = vec![
+    [
         service.service_guid.into(),
         Value::of(service.name.as_ref()),
         service.status().name().into(),
@@ -52,11 +65,5 @@ fn service(service: &model::Service) -> Object<'_> {
         date(&service.effective_date),
         service.initial_term.unwrap_or(0).into(),
         Value::of(service.collection_guid),
-        Value::of(service.client_guid),
-        Value::of(service.reseller_guid),
-        Value::of(service.reseller_name.as_ref()),
-        Value::of(service.partner_guid),
-        Value::of(service.partner_name.as_ref()),
-    ];
-    Object::new(&SERVICE, values)
+    ]
 }

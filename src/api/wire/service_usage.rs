@@ -1,6 +1,7 @@
 //! `ServiceUsage`, and the responses that it comes in.
 
 use super::document::{Object, RESPONSE_STATUS, Type, Value};
+use super::service::first_members;
 use super::{page, value};
 use crate::model::{Company, Contact, Numbers};
 use crate::usage;
@@ -60,20 +61,9 @@ pub(in crate::api) fn paged_response(page: page::Page, usages: &[usage::ServiceU
 
 fn service_usage(usage: &usage::ServiceUsage) -> Object<'_> {
     let usage::ServiceUsage { service, period_type, period, row } = usage;
-    let date = |text: &Option<String>| Value::of(text.as_deref().and_then(value::directory_date));
     let mut values = Vec::with_capacity(SERVICE_USAGE.members.len());
+    values.extend(first_members(service));
     values.extend([
-        service.service_guid.into(),
-        Value::of(service.name.as_ref()),
-        service.status().name().into(),
-        Value::of(service.service_code.as_ref()),
-        Value::of(service.reference_id.as_ref()),
-        Value::of(service.primary_domain.as_ref()),
-        value::created_on(service).into(),
-        date(&service.trial_end_date),
-        date(&service.effective_date),
-        service.initial_term.unwrap_or(0).into(),
-        Value::of(service.collection_guid),
         Value::of(service.collection_name.as_ref()),
         Value::of(service.client_guid),
         Value::of(service.contact.as_ref().map(contact)),

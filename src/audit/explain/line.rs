@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::event_log::{EventLogError, EventRows, Fingerprint, OpenSegment};
-use crate::model::{Event, EventType, Feature, GroupType, Instant, content, content_key};
-use crate::rollup::VoidMark;
+use crate::event_log::{EventLogError, EventRows, Fingerprint, LogLine, OpenSegment};
+use crate::model::{EventType, Feature, GroupType, Instant, content, content_key};
+use crate::rollup::{ContentOrders, VoidMark};
 
 /// A segment's rows of one UTC day.
 pub struct DaySlice {
@@ -75,13 +75,10 @@ pub(super) fn read(service: Uuid, slices: &[DaySlice]) -> Result<Vec<Line>, Even
         slice.segment.fingerprints(&positions, |content| contents.push(content))?;
         let mut rows = positions.iter().zip(contents);
         slice.segment.read_rows::<EventLogError>(&positions, |batch| {
-            let events = EventRows::new(batch);
-            let places = events.places().zip(events.fingerprints());
-            for ((event, (place, kept)), (row, content)) in events.iter().zip(places).zip(&mut rows) {
-                let source = sources.entry(event.source.clone().into_owned());
-                let source = source.or_insert_with(|| event.source.as_ref().into()).clone();
-                let line = Line::of(&event, source, (number, *row), place, content);
-                lines.push(Line { is_bare: kept.is_some(), ..line });
+            for (line, (row, content)) in EventRows::new(batch).lines().zip(&mut rows) {
+                let source = sources.entry(line.event.source.clone().into_owned());
+                let source = source.or_insert_with(|| line.event.source.as_ref().into()).clone();
+                lines.push(Line::of(&line, source, (number, *row), content));
             }
             Ok(())
         })?;
@@ -96,13 +93,8 @@ pub(super) fn positions(service: Uuid, slice: &DaySlice) -> Result<Vec<usize>, E
 }
 
 impl Line {
-    fn of(
-        event: &Event<'_>,
-        source: Arc<str>,
-        (slice, row): (usize, usize),
-        (input, number): (i64, u64),
-        content: Fingerprint,
-    ) -> Self {
+    fn of(line: &LogLine<'_>, source: Arc<str>, (slice, row): (usize, usize), content: Fingerprint) -> Self {
+        let LogLine { event, fingerprint, input, line: number } = line;
         let data = &event.data;
         let attachments = data.attachments.as_deref().unwrap_or_default();
         let of_message = attachments.iter().map(|attachment| i128::from(attachment.size_bytes)).sum::<i128>();
@@ -119,10 +111,10 @@ impl Line {
             bytes: data.size_bytes.map_or(of_message, i128::from),
             slice,
             row,
-            input,
-            number,
+            input: *input,
+            number: *number,
             content,
-            is_bare: false,
+            is_bare: fingerprint.is_some(),
         }
     }
 
@@ -163,7 +155,7 @@ pub(super) fn judge(
     service: Uuid,
     mut lines: Vec<Line>,
     slices: &[DaySlice],
-    (voids, orders): (&[VoidMark], &HashMap<[u8; 32], u32>),
+    (voids, orders): (&[VoidMark], &ContentOrders),
     earlier: &Earlier,
     window: i64,
 ) -> Result<Judged, EventLogError> {

@@ -8,9 +8,9 @@ use super::answer::{Answer, Entry, EventEntry, More, NotCounted, Opening, Place,
 use super::line::{self, DaySlice, Earlier, Fate, Judged, Line};
 use super::users::Users;
 use super::{Field, FieldKind};
-use crate::event_log::{EventLogError, EventRows};
+use crate::event_log::{EventLogError, EventRows, LogLine};
 use crate::model::{Day, EventType, Instant, PeriodType, Zone};
-use crate::rollup::VoidMark;
+use crate::rollup::{ContentOrders, VoidMark};
 
 /// Which number is to be explained.
 #[derive(Clone, Copy, Debug)]
@@ -117,7 +117,7 @@ impl Tally {
         partition: Day,
         slices: &[DaySlice],
         voids: &[VoidMark],
-        orders: &HashMap<[u8; 32], u32>,
+        orders: &ContentOrders,
         is_pending: bool,
     ) -> Result<(), EventLogError> {
         let lines = line::read(self.question.service, slices)?;
@@ -225,9 +225,7 @@ impl Tally {
             }
             let mut rows = voids.iter();
             slice.segment.read_rows::<EventLogError>(&voids, |batch| {
-                let events = EventRows::new(batch);
-                let places = events.places().zip(events.fingerprints());
-                for ((event, ((input, line), kept)), row) in events.iter().zip(places).zip(&mut rows) {
+                for (LogLine { event, fingerprint, input, line }, row) in EventRows::new(batch).lines().zip(&mut rows) {
                     let Some(mark) = VoidMark::of(&event).filter(|mark| self.voided.contains_key(mark)) else {
                         continue;
                     };
@@ -243,7 +241,7 @@ impl Tally {
                         id,
                         user: None,
                         pending: false,
-                        dropped: kept.is_some(),
+                        dropped: fingerprint.is_some(),
                         place: place(&slice.path, *row, input, line),
                     };
                     first.insert(mark, (order, by));

@@ -12,7 +12,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -20,7 +20,8 @@ use uuid::Uuid;
 
 use super::BackupError;
 use super::manifest::{FORMAT, Manifest};
-use crate::event_log::{EventLogDir, sync_dir};
+use crate::durable;
+use crate::event_log::EventLogDir;
 
 const MANIFEST: &str = "backup.json";
 const LOCK: &str = "backup.lock";
@@ -39,7 +40,7 @@ impl BackupDir {
     /// Opens a directory to make a backup in it: an empty one, which is made where it is missing, or one that holds a backup,
     /// or the beginning of one.
     pub fn open_to_write(path: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(path).with_context(|| format!("cannot create the directory {}", path.display()))?;
+        durable::create_dir(path).with_context(|| format!("cannot create the directory {}", path.display()))?;
         let names = names_in(path)?;
         let is_backup = names.iter().any(|name| [LOCK, MANIFEST].contains(&name.as_str()));
         let foreign = names.iter().find(|name| !(is_backup && is_ours(name)));
@@ -102,26 +103,22 @@ impl BackupDir {
 
     /// Puts a whole database in its place, durably.
     pub fn put_in_place(&self, name: &str) -> anyhow::Result<()> {
-        let unfinished = self.unfinished(name);
+        let (unfinished, path) = (self.unfinished(name), self.path.join(name));
         let put = || {
             File::open(&unfinished)?.sync_all()?;
-            fs::rename(&unfinished, self.path.join(name))
+            durable::rename(&unfinished, &path)
         };
-        put().with_context(|| format!("cannot write {}", self.path.join(name).display()))?;
-        Ok(sync_dir(&self.path)?)
+        put().with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Makes this the backup, in one step; all files that it names are there and durable. Then others are removed.
     pub fn finish(&self, manifest: &Manifest) -> anyhow::Result<()> {
         let (unfinished, path) = (self.unfinished(MANIFEST), self.path.join(MANIFEST));
         let write = || {
-            let mut file = File::create(&unfinished)?;
-            file.write_all(&serde_json::to_vec_pretty(manifest)?)?;
-            file.sync_all()?;
-            fs::rename(&unfinished, &path)
+            durable::write(&unfinished, &serde_json::to_vec_pretty(manifest)?)?;
+            durable::rename(&unfinished, &path)
         };
         write().with_context(|| format!("cannot write {}", path.display()))?;
-        sync_dir(&self.path)?;
         self.tidy(manifest)
     }
 

@@ -1,6 +1,5 @@
 //! What is not in the event log: files that were set aside, rejected lines, and inputs that are done.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -9,7 +8,7 @@ use anyhow::Context as _;
 
 use super::super::off_runtime;
 use super::Erasing;
-use crate::event_log::{EventLogDir, EventLogError, PackedEvents, SegmentWriter, UnknownSegment};
+use crate::event_log::{EventLogDir, EventLogError, LinesByInput, LogLine, SegmentWriter, UnknownSegment};
 use crate::ingest::source::decompressed;
 use crate::model::Erased;
 
@@ -80,18 +79,17 @@ impl Erasing<'_> {
 /// Whether a file held anything that was masked.
 fn mask_file(log: &EventLogDir, path: &Path, is_adopted: bool, erased: &Erased) -> Result<bool, EventLogError> {
     let orphan = UnknownSegment::open(path)?;
-    let (mut packs, mut is_masked) = (BTreeMap::new(), false);
-    orphan.read(|event, kept, input, line| {
-        let masked = erased.masked(event);
+    let (mut lines, mut is_masked) = (LinesByInput::default(), false);
+    orphan.read(|line| {
+        let masked = erased.masked(&line.event);
         is_masked |= masked.is_some();
-        let pack = packs.entry(input).or_insert_with(|| PackedEvents::of_input(input, 0));
-        pack.push_as(masked.as_ref().unwrap_or(event), line, kept);
+        lines.push(&LogLine { event: masked.unwrap_or(line.event), ..line });
         Ok(())
     })?;
     if !is_masked {
         return Ok(false);
     }
-    let packs: Vec<PackedEvents> = if is_adopted { Vec::new() } else { packs.into_values().collect() };
+    let packs = if is_adopted { Vec::new() } else { lines.take() };
     let masked = SegmentWriter::new(log.clone(), 1).stage(&packs)?;
     log.replace_aside(path, &masked)?;
     Ok(true)

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::super::{Installation, Run};
 use super::aside::LETTERS_TOGETHER;
-use crate::event_log::{EventLogError, EventRows, SegmentReader, UnknownSegment};
+use crate::event_log::{EventLogError, SegmentReader, UnknownSegment};
 use crate::model::{Erased, Event};
 
 /// What was found of these users.
@@ -29,9 +29,9 @@ impl Found {
             let (reader, wanted) = (reader.clone(), wanted.clone());
             let look = move || {
                 let mut found = Self::default();
-                reader.open(&segment)?.read_all::<EventLogError>(|batch| {
-                    EventRows::new(batch).iter().for_each(|event| found.take(&event, &wanted));
-                    Ok(())
+                reader.open(&segment)?.read_lines(|line| {
+                    found.take(&line.event, &wanted);
+                    Ok::<_, EventLogError>(())
                 })?;
                 Ok::<_, EventLogError>(found)
             };
@@ -42,8 +42,8 @@ impl Found {
             let wanted = wanted.clone();
             let look = move || {
                 let mut found = Self::default();
-                UnknownSegment::open(&path)?.read(|event, _, _, _| {
-                    found.take(event, &wanted);
+                UnknownSegment::open(&path)?.read(|line| {
+                    found.take(&line.event, &wanted);
                     Ok(())
                 })?;
                 Ok::<_, EventLogError>(found)

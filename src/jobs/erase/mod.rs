@@ -9,14 +9,13 @@ mod piece;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::replace::stay_bare;
 use super::{Installation, Run};
-use crate::event_log::{EventLogError, EventRows, Segment, SegmentReader};
+use crate::event_log::{EventLogError, LogLine, Segment, SegmentReader};
 use crate::model::{Day, Erased};
 use crate::store::Lease;
 use find::Found;
@@ -47,9 +46,6 @@ pub struct ErasureReport {
 pub async fn erase_users(installation: &Installation, run: &Run, users: &[Uuid]) -> anyhow::Result<ErasureReport> {
     let lease = installation.begin(run, "users erase").await?;
     let done = Box::pin(erase_leased(installation, run, &lease, users)).await;
-    if done.is_err() {
-        installation.is_clean.store(false, Ordering::Relaxed);
-    }
     installation.end(&lease, done).await
 }
 
@@ -174,13 +170,11 @@ impl<'a> Erasing<'a> {
 /// The days of those rows of a segment that are to be masked.
 fn masked_days(reader: &SegmentReader, segment: &Segment, erased: &Erased) -> Result<BTreeSet<Day>, EventLogError> {
     let mut days = BTreeSet::new();
-    reader.open(segment)?.read_all::<EventLogError>(|batch| {
-        for event in EventRows::new(batch).iter() {
-            if erased.masked(&event).is_some() {
-                days.insert(Day::utc_of(event.time));
-            }
+    reader.open(segment)?.read_lines(|LogLine { event, .. }| {
+        if erased.masked(&event).is_some() {
+            days.insert(Day::utc_of(event.time));
         }
-        Ok(())
+        Ok::<_, EventLogError>(())
     })?;
     Ok(days)
 }

@@ -2,18 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use arrow_array::RecordBatch;
-
 use crate::event_log::{
-    EventLogDir, EventLogError, EventRows, Fingerprint, PackedEvents, Segment, SegmentReader, SegmentWriter,
+    EventLogDir, EventLogError, LinesByInput, LogLine, RowsSum, Segment, SegmentReader, SegmentWriter,
 };
 use crate::model::{Day, Erased, Event, content, content_key};
+use crate::rollup::ContentOrders;
 use crate::store::ContentOrder;
 
-/// So many rows lie in memory at once.
-const ROWS_TOGETHER: usize = 262_144;
-
-type Ranks = BTreeMap<Day, HashMap<[u8; 32], u32>>;
+type Ranks = BTreeMap<Day, ContentOrders>;
 /// Contents as they come now, with what they are known by once they are masked.
 type InOrder = BTreeMap<(u32, String), [u8; 32]>;
 
@@ -29,59 +25,11 @@ pub(super) struct Staged {
     pub new: Vec<Segment>,
     pub orders: Vec<ContentOrder>,
     pub masked: u64,
-    pub written: Sum,
-}
-
-/// What rows add up to, whatever their order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sum {
-    rows: u64,
-    hashes: u128,
-}
-
-impl Sum {
-    fn add(&mut self, event: &Event<'_>, kept: Option<Fingerprint>, input: i64, line: u64) {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&key_of(event, &content(event.event_type, &event.data)));
-        hasher.update(&input.to_le_bytes()).update(&line.to_le_bytes());
-        hasher.update(&kept.map_or([0; 16], |Fingerprint(bytes)| bytes));
-        let mut half = [0; 16];
-        hasher.finalize_xof().fill(&mut half);
-        self.rows += 1;
-        self.hashes = self.hashes.wrapping_add(u128::from_le_bytes(half));
-    }
-
-    /// Reads segments back, and holds what they hold against it.
-    pub fn is_in(self, segments: &[Segment], reader: &SegmentReader) -> Result<(), EventLogError> {
-        let mut found = Self::default();
-        for segment in segments {
-            read(reader, segment, |event, kept, input, line| {
-                found.add(event, kept, input, line);
-                Ok(())
-            })?;
-        }
-        if found == self {
-            return Ok(());
-        }
-        let path = segments.first().map_or_else(String::new, |segment| segment.path.clone()).into();
-        Err(EventLogError::Damaged { path, detail: "it does not hold the rows that it was made of".to_owned() })
-    }
+    pub written: RowsSum,
 }
 
 fn key_of(event: &Event<'_>, content: &str) -> [u8; 32] {
     content_key(event.service, event.time, &event.source, &event.id, content)
-}
-
-fn read(
-    reader: &SegmentReader,
-    segment: &Segment,
-    mut take: impl FnMut(&Event<'_>, Option<Fingerprint>, i64, u64) -> Result<(), EventLogError>,
-) -> Result<(), EventLogError> {
-    reader.open(segment)?.read_all(|batch: &RecordBatch| {
-        let rows = EventRows::new(batch);
-        let places = rows.fingerprints().into_iter().zip(rows.places());
-        rows.iter().zip(places).try_for_each(|(event, (kept, (input, line)))| take(&event, kept, input, line))
-    })
 }
 
 impl Piece {
@@ -97,23 +45,21 @@ impl Piece {
     ) -> Result<Staged, EventLogError> {
         let orders = self.orders(near, ranks, reader, erased)?;
         let writer = SegmentWriter::new(log.clone(), 1);
-        let mut staged = Staged { old: self.segments, new: Vec::new(), orders, masked: 0, written: Sum::default() };
+        let mut staged = Staged { old: self.segments, new: Vec::new(), orders, masked: 0, written: RowsSum::default() };
         for segment in &staged.old {
-            let (mut packs, mut waiting) = (BTreeMap::new(), 0);
-            read(reader, segment, |event, kept, input, line| {
-                let masked = erased.masked(event);
+            let mut lines = LinesByInput::default();
+            reader.open(segment)?.read_lines(|line| {
+                let masked = erased.masked(&line.event);
                 staged.masked += u64::from(masked.is_some());
-                let event = masked.as_ref().unwrap_or(event);
-                staged.written.add(event, kept, input, line);
-                packs.entry(input).or_insert_with(|| PackedEvents::of_input(input, 0)).push_as(event, line, kept);
-                waiting += 1;
-                if waiting >= ROWS_TOGETHER {
-                    waiting = 0;
-                    staged.new.extend(writer.stage(&flushed(&mut packs))?);
+                let line = LogLine { event: masked.unwrap_or(line.event), ..line };
+                staged.written.add(&line);
+                lines.push(&line);
+                if lines.is_full() {
+                    staged.new.extend(writer.stage(&lines.take())?);
                 }
-                Ok(())
+                Ok::<_, EventLogError>(())
             })?;
-            staged.new.extend(writer.stage(&flushed(&mut packs))?);
+            staged.new.extend(writer.stage(&lines.take())?);
         }
         Ok(staged)
     }
@@ -129,29 +75,31 @@ impl Piece {
     ) -> Result<Vec<ContentOrder>, EventLogError> {
         let mut identities: HashSet<[u8; 32]> = HashSet::new();
         for segment in &self.segments {
-            read(reader, segment, |event, _, _, _| {
-                if erased.masked(event).is_some() {
-                    identities.insert(key_of(event, ""));
+            reader.open(segment)?.read_lines(|LogLine { event, .. }| {
+                if erased.masked(&event).is_some() {
+                    identities.insert(key_of(&event, ""));
                 }
-                Ok(())
+                Ok::<_, EventLogError>(())
             })?;
         }
         let mut contents: HashMap<[u8; 32], (Day, InOrder)> = HashMap::new();
         for segment in near {
-            let noted = read(reader, segment, |event, kept, _, _| {
-                let identity = key_of(event, "");
+            let note = |LogLine { event, fingerprint, .. }: LogLine<'_>| {
+                let identity = key_of(&event, "");
                 if identities.contains(&identity) {
                     // As rollup orders them: a bare row has no content.
-                    let text = if kept.is_some() { String::new() } else { content(event.event_type, &event.data) };
+                    let text =
+                        if fingerprint.is_some() { String::new() } else { content(event.event_type, &event.data) };
                     let day = Day::utc_of(event.time);
-                    let rank = ranks.get(&day).and_then(|ranks| ranks.get(&key_of(event, &text)).copied());
-                    let masked = erased.masked(event);
+                    let rank = ranks.get(&day).and_then(|ranks| ranks.get(&key_of(&event, &text)).copied());
+                    let masked = erased.masked(&event);
                     let masked = masked.as_ref().map_or_else(|| text.clone(), |of| content(of.event_type, &of.data));
                     let (_, of_identity) = contents.entry(identity).or_insert_with(|| (day, BTreeMap::new()));
-                    of_identity.insert((rank.unwrap_or(u32::MAX), text), key_of(event, &masked));
+                    of_identity.insert((rank.unwrap_or(u32::MAX), text), key_of(&event, &masked));
                 }
                 Ok(())
-            });
+            };
+            let noted: Result<(), EventLogError> = reader.open(segment).and_then(|open| open.read_lines(note));
             if let Err(error) = noted {
                 tracing::warn!(segment = segment.path, %error, "what conflicts with masked events there can't be told");
             }
@@ -162,8 +110,4 @@ impl Piece {
         });
         Ok(ranked.collect())
     }
-}
-
-fn flushed(packs: &mut BTreeMap<i64, PackedEvents>) -> Vec<PackedEvents> {
-    std::mem::take(packs).into_values().collect()
 }

@@ -1,5 +1,7 @@
 //! One statement on its way to the database, and the rows that come back.
 
+use std::str::FromStr;
+
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::postgres::{PgArguments, PgRow};
@@ -128,6 +130,14 @@ impl Row {
     /// A number that is kept in 64 bits and is never below zero.
     pub fn unsigned(&self, column: impl ColumnIndex<SqliteRow> + ColumnIndex<PgRow>) -> Result<u64> {
         self.get::<i64>(column).map(i64::cast_unsigned)
+    }
+
+    /// What a text in a column is the name of.
+    pub fn parsed<T: FromStr<Err = String>>(
+        &self,
+        column: impl ColumnIndex<SqliteRow> + ColumnIndex<PgRow>,
+    ) -> Result<T> {
+        self.get::<&str>(column)?.parse().map_err(StoreError::Inconsistent)
     }
 
     /// A GUID in a table that people read ([`super::Shown`]).
