@@ -14,7 +14,7 @@ use usage_rollup::event_log::{
 };
 use usage_rollup::generate::{self, Plan};
 use usage_rollup::ingest::decode::Decoder;
-use usage_rollup::model::{IdentityHash, Instant, SourceHash, Zone, content};
+use usage_rollup::model::{IdentityHash, Instant, Masks, SourceHash, Zone, content};
 use usage_rollup::rollup::{ALL_SERVICES, FoldRules, Folder, PartitionTask};
 use uuid::Uuid;
 
@@ -118,10 +118,12 @@ fn contents(criterion: &mut Criterion, log: &Log) {
     let mut group = criterion.benchmark_group("contents of a day, hashed");
     group.throughput(Throughput::Elements(log.largest.rows)).sample_size(20);
     let segment = SegmentReader::new(log.dir.clone()).open(&log.largest).expect("a whole segment");
+    let masks = Masks::default();
     let rows: Vec<usize> = (0..usize::try_from(log.largest.rows).expect("rows in memory")).collect();
     group.bench_function("bytes", |bencher| {
-        bencher
-            .iter(|| segment.contents(&rows, |content| _ = black_box(blake3::hash(content))).expect("a whole segment"));
+        bencher.iter(|| {
+            segment.contents(&rows, &masks, |content| _ = black_box(blake3::hash(content))).expect("a whole segment")
+        });
     });
     group.bench_function("canonical text of events", |bencher| {
         bencher.iter(|| {
@@ -138,7 +140,8 @@ fn contents(criterion: &mut Criterion, log: &Log) {
 }
 
 fn fold(criterion: &mut Criterion, log: &Log) {
-    let rules = FoldRules { zone: Zone::UTC, identity_window: i64::MAX, rows_per_pass: 1 << 20 };
+    let rules =
+        FoldRules { zone: Zone::UTC, identity_window: i64::MAX, rows_per_pass: 1 << 20, masks: Masks::default() };
     let partition = &log.largest.partitions[0];
     let rows = usize::try_from(partition.rows).expect("rows in memory");
     let segment = SegmentReader::new(log.dir.clone()).open(&log.largest).expect("a whole segment");

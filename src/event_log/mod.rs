@@ -87,7 +87,7 @@ pub struct SegmentPartition {
 }
 
 /// What stands for a row's content: BLAKE3 of what [`OpenSegment::contents`] tells, cut to 128 bits. Bare rows keep it, so it never
-/// changes.
+/// changes. Nobody can guess at what is personal by it without the masks' key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 16]);
 

@@ -7,19 +7,20 @@ use uuid::Uuid;
 
 use super::rewrite::{NotTaken, Packs, RowsSum};
 use super::{EventLogError, EventRows, LogLine, OpenSegment, PackedEvents, Segment, SegmentReader};
-use crate::model::{Attachment, Day, Event, EventData};
+use crate::model::{Attachment, Day, Event, EventData, Masks};
 
 /// Rows of segments, bare where they are of certain days, with what they add up to.
 pub struct BareRows {
+    masks: Masks,
     packs: Packs,
     sum: RowsSum,
 }
 
 impl BareRows {
-    /// No rows yet; they may take so many bytes of memory, about.
+    /// No rows yet; they may take so many bytes of memory, about. Fingerprints are of contents with these masks.
     #[must_use]
-    pub fn within(max_bytes: usize) -> Self {
-        Self { packs: Packs::within(max_bytes), sum: RowsSum::default() }
+    pub fn within(max_bytes: usize, masks: Masks) -> Self {
+        Self { masks, packs: Packs::within(max_bytes), sum: RowsSum::default() }
     }
 
     /// Takes all rows of a segment, or none, and tells which: none where they take too much memory together with the others. Bare
@@ -34,7 +35,7 @@ impl BareRows {
         but_for: &HashSet<usize>,
     ) -> Result<bool, EventLogError> {
         let mut fingerprints = Vec::with_capacity(segment.rows());
-        segment.fingerprints(&(0..segment.rows()).collect::<Vec<usize>>(), |of| fingerprints.push(of))?;
+        segment.fingerprints(&(0..segment.rows()).collect::<Vec<usize>>(), &self.masks, |of| fingerprints.push(of))?;
         let (mut sum, mut row, mut open) = (self.sum, 0, HashMap::new());
         self.packs.whole_or_none(|packs| {
             segment.read_all(|batch| {

@@ -55,6 +55,7 @@ fn misses_a_file(error: &anyhow::Error) -> bool {
 
 async fn explain_as_it_is(reading: &Reading, asked: Asked) -> anyhow::Result<Answer> {
     let period = asked.period_type.period_of(asked.period);
+    let store = &reading.store;
     let question = Question {
         service: asked.service,
         period_type: asked.period_type,
@@ -65,8 +66,8 @@ async fn explain_as_it_is(reading: &Reading, asked: Asked) -> anyhow::Result<Ans
         zone: reading.config.reporting.timezone,
         today: reading.today(),
         identity_window: i64::try_from(reading.config.ingest.identity_window.as_nanos()).unwrap_or(i64::MAX),
+        masks: store.known_masks().await?.unwrap_or_default(),
     };
-    let store = &reading.store;
     let days = question.days_to_read();
     let explained = store.explained(question.service, days, (question.period_type, period)).await?;
     let reader = Arc::new(SegmentReader::new(reading.log.clone()));

@@ -57,7 +57,7 @@ use crate::durable;
 use crate::event_log::{EventLogDir, Orphan};
 use crate::failpoint::{Point, reach};
 use crate::ingest::Progress;
-use crate::model::{Day, Instant};
+use crate::model::{Day, Instant, Masks};
 use crate::store::{JobOutcome, Lease, LeaseError, Store};
 
 /// In the data directory: who holds it locked may write.
@@ -71,6 +71,8 @@ pub struct Installation {
     pub clock: Clock,
     pub store: Store,
     pub log: EventLogDir,
+    /// What contents are compared under.
+    masks: Masks,
     /// What its store is called: the directory must belong to it still.
     name: String,
     /// For decoding and folding.
@@ -125,6 +127,7 @@ impl Installation {
         let log = EventLogDir::open(data_dir)?;
         let name = belonging::settle(data_dir, &log, &store, &config.store.url).await?;
         must_be_in(store.settle_zone(config.reporting.timezone.name()).await?, &config)?;
+        let masks = store.masks().await?;
         let threads = |name: &'static str| {
             let threads = ThreadPoolBuilder::new().num_threads(config.rollup.threads);
             let threads = threads.thread_name(move |index| format!("{name}-{index}")).build();
@@ -133,6 +136,7 @@ impl Installation {
         let (fold_threads, merge_threads) = (threads("fold")?, threads("merge")?);
         Ok(Self {
             log,
+            masks,
             name,
             data_dir: data_dir.to_owned(),
             config: Arc::new(config),

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::replace::{BYTES_TOGETHER, stay_bare};
 use super::{Installation, Run, rollup};
 use crate::event_log::{BareRows, EventLogError, Segment, SegmentReader, SegmentWriter};
-use crate::model::{Day, Instant};
+use crate::model::{Day, Instant, Masks};
 use crate::rollup::{ContentOrders, Folder, PartitionFacts, PartitionTask};
 use crate::store::Lease;
 
@@ -177,9 +177,9 @@ impl Dropping<'_> {
         }
         let is_due = |of: &Segment| of.partitions.iter().any(|of| !of.is_bare && self.days.contains(&of.day));
         let (segments, not_due): (Vec<Segment>, Vec<Segment>) = segments.into_iter().partition(is_due);
-        let (days, log) = (self.days.clone(), self.installation.log.clone());
+        let (days, log, masks) = (self.days.clone(), self.installation.log.clone(), self.installation.masks);
         let write = move || {
-            let written = write(segments, &days, &but_for, &SegmentReader::new(log.clone()));
+            let written = write(segments, &days, &but_for, (&SegmentReader::new(log.clone()), masks));
             let new = SegmentWriter::new(log, 1).stage(written.rows.packs())?;
             Ok::<_, EventLogError>(Written { new, ..written })
         };
@@ -237,8 +237,13 @@ impl Dropping<'_> {
 }
 
 /// Makes the rows of segments bare, until they take too much memory; of at least one.
-fn write(mut segments: Vec<Segment>, days: &BTreeSet<Day>, but_for: &Contested, reader: &SegmentReader) -> Written {
-    let rows = BareRows::within(BYTES_TOGETHER);
+fn write(
+    mut segments: Vec<Segment>,
+    days: &BTreeSet<Day>,
+    but_for: &Contested,
+    (reader, masks): (&SegmentReader, Masks),
+) -> Written {
+    let rows = BareRows::within(BYTES_TOGETHER, masks);
     let mut written = Written { rows, gone: Vec::new(), new: Vec::new(), done: HashSet::new(), unreadable: Vec::new() };
     segments.sort_by_key(|segment| segment.id);
     let none = HashSet::new();

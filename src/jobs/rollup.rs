@@ -258,6 +258,7 @@ pub(super) fn folder(installation: &Installation) -> Folder {
         zone: installation.config.reporting.timezone,
         identity_window: window,
         rows_per_pass: ROWS_IN_MEMORY / installation.threads(),
+        masks: installation.masks,
     };
     Folder::new(SegmentReader::new(installation.log.clone()), rules)
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::fmt;
 
 use uuid::Uuid;
 
@@ -11,20 +12,68 @@ use super::{Event, EventData};
 const MASK: &str = "erased:";
 const DIGITS: usize = 32;
 
-/// The users who were erased, and the key that masks are made with. A mask is a keyed hash: what was the same text is the same
-/// mask, also when it comes again, so copies stay copies and conflicts stay conflicts.
+/// Makes masks. A mask is a keyed hash: what was the same text is the same mask, also when it comes again, so copies stay copies
+/// and conflicts stay conflicts.
+#[derive(Clone, Copy, Default)]
+pub struct Masks {
+    key: [u8; 32],
+}
+
+/// The users who were erased, and what masks are made with.
 #[derive(Clone, Debug, Default)]
 pub struct Erased {
-    key: [u8; 32],
+    masks: Masks,
     users: HashSet<Uuid>,
     /// Keyed hashes of their e-mail addresses.
     emails: HashSet<[u8; 32]>,
 }
 
+/// The key is a secret.
+impl fmt::Debug for Masks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Masks")
+    }
+}
+
+impl Masks {
+    #[must_use]
+    pub fn new(key: [u8; 32]) -> Self {
+        Self { key }
+    }
+
+    /// What stands in the place of an e-mail address; none where it is empty, or a mask.
+    #[must_use]
+    pub fn email(&self, address: &str) -> Option<String> {
+        self.mask(&["e-mail"], address)
+    }
+
+    /// What stands in the place of a name that this member of an event tells of a user; none where it is empty, or a mask.
+    #[must_use]
+    pub fn name(&self, member: &str, user: Uuid, name: &str) -> Option<String> {
+        self.mask(&[member, &user.simple().to_string()], name)
+    }
+
+    fn mask(&self, of: &[&str], plain: &str) -> Option<String> {
+        if plain.is_empty() || Erased::is_mask(plain) {
+            return None;
+        }
+        let hash = blake3::Hash::from(self.hash(&[of, &["mask", plain]].concat()));
+        Some([MASK, &hash.to_hex()[..DIGITS]].concat())
+    }
+
+    fn hash(&self, parts: &[&str]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        for part in parts {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+        }
+        hasher.finalize().into()
+    }
+}
+
 impl Erased {
     #[must_use]
-    pub fn new(key: [u8; 32], users: HashSet<Uuid>, emails: HashSet<[u8; 32]>) -> Self {
-        Self { key, users, emails }
+    pub fn new(masks: Masks, users: HashSet<Uuid>, emails: HashSet<[u8; 32]>) -> Self {
+        Self { masks, users, emails }
     }
 
     #[must_use]
@@ -40,7 +89,7 @@ impl Erased {
     /// What an e-mail address is known by, however it is spelled.
     #[must_use]
     pub fn email(&self, address: &str) -> [u8; 32] {
-        self.hash(&["e-mail", &address.to_lowercase()])
+        self.masks.hash(&["e-mail", &address.to_lowercase()])
     }
 
     /// The event as it is kept; none where it holds nothing personal of these users, or is masked already.
@@ -62,34 +111,19 @@ impl Erased {
         let mut is_masked = self.mask_email(&mut data.email_address, user.is_some());
         is_masked |= self.mask_email(&mut data.invited_by_email_address, by_guid);
         if let Some(user) = user {
-            let user = user.simple().to_string();
-            is_masked |= self.mask(&mut data.first_name, &["firstName", &user]);
-            is_masked |= self.mask(&mut data.last_name, &["lastName", &user]);
+            for (member, name) in [("firstName", &mut data.first_name), ("lastName", &mut data.last_name)] {
+                is_masked |= replace(name, |name| self.masks.name(member, user, name));
+            }
         }
         is_masked.then_some(masked)
     }
 
     fn mask_email(&self, text: &mut Option<Cow<'_, str>>, is_theirs: bool) -> bool {
-        (is_theirs || self.knows(text.as_deref())) && self.mask(text, &["e-mail"])
+        (is_theirs || self.knows(text.as_deref())) && replace(text, |address| self.masks.email(address))
     }
 
     fn knows(&self, address: Option<&str>) -> bool {
         address.is_some_and(|address| self.emails.contains(&self.email(address)))
-    }
-
-    fn mask(&self, text: &mut Option<Cow<'_, str>>, of: &[&str]) -> bool {
-        let Some(plain) = text.as_ref().filter(|text| !text.is_empty() && !Self::is_mask(text)) else { return false };
-        let hash = blake3::Hash::from(self.hash(&[of, &["mask", plain]].concat()));
-        *text = Some(Cow::Owned([MASK, &hash.to_hex()[..DIGITS]].concat()));
-        true
-    }
-
-    fn hash(&self, parts: &[&str]) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        for part in parts {
-            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
-        }
-        hasher.finalize().into()
     }
 
     /// Whether a text of an event stands in the place of an erased one.
@@ -116,6 +150,16 @@ impl Erased {
         let is_email = |word: &str| word.contains('@') && self.emails.contains(&self.email(word.trim_end_matches('.')));
         text.split(|c| !is_guid_digit(c)).any(has_guid) || text.split(is_around_email).any(is_email)
     }
+}
+
+/// Puts the mask in the text's place, and tells whether there is one.
+fn replace(text: &mut Option<Cow<'_, str>>, mask: impl Fn(&str) -> Option<String>) -> bool {
+    let masked = text.as_deref().and_then(mask);
+    let is_masked = masked.is_some();
+    if let Some(masked) = masked {
+        *text = Some(Cow::Owned(masked));
+    }
+    is_masked
 }
 
 fn has_personal_members(data: &EventData<'_>) -> bool {
@@ -149,7 +193,7 @@ mod tests {
     const ANNA: Uuid = Uuid::from_u128(0xa11a_0000_0000_0000_0000_0000_0000_0001);
 
     fn erased() -> Erased {
-        let bare = Erased::new([7; 32], HashSet::from([ANNA]), HashSet::new());
+        let bare = Erased::new(Masks::new([7; 32]), HashSet::from([ANNA]), HashSet::new());
         let emails = HashSet::from([bare.email("Anna@Example.org")]);
         Erased { emails, ..bare }
     }

@@ -12,7 +12,7 @@ mod usage;
 
 pub use content::{content, content_key};
 pub use day::{Day, PeriodType, Zone};
-pub use erased::Erased;
+pub use erased::{Erased, Masks};
 pub use event::{
     Attachment, Event, EventData, EventType, Feature, GroupType, Member, MemberKind, MemberRule, MemberValue,
     VoidTarget,

@@ -4,14 +4,19 @@ use std::collections::HashMap;
 
 use super::partition::{Rows, Slice};
 use crate::event_log::{EventLogError, EventRows, Fingerprint, LogLine};
-use crate::model::content;
+use crate::model::{Masks, content};
 
 /// The fingerprints of these rows, by row number; nothing stands in the places of all others.
-pub(super) fn fingerprints(rows: &Rows, slices: &[Slice], wanted: &[u32]) -> Result<Vec<Fingerprint>, EventLogError> {
+pub(super) fn fingerprints(
+    rows: &Rows,
+    slices: &[Slice],
+    masks: &Masks,
+    wanted: &[u32],
+) -> Result<Vec<Fingerprint>, EventLogError> {
     let mut fingerprints = vec![Fingerprint::default(); rows.all.len()];
     of_each_slice(rows, wanted, |slice, of_slice, positions| {
         let mut next = of_slice.iter();
-        slices[slice].segment.fingerprints(positions, |fingerprint| {
+        slices[slice].segment.fingerprints(positions, masks, |fingerprint| {
             if let Some(row) = next.next() {
                 fingerprints[*row as usize] = fingerprint;
             }

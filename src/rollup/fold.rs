@@ -14,7 +14,7 @@ use super::partition::{Part, Pass, Rows, Slice, identities_of, parts_by_service}
 use super::service::ServiceFold;
 use super::stored::{contested_rows, stored_rows};
 use crate::event_log::{EventLogError, Segment, SegmentPartition, SegmentReader};
-use crate::model::{Day, Instant, Zone};
+use crate::model::{Day, Instant, Masks, Zone};
 
 /// Services by their GUIDs, from one through another.
 pub type Services = RangeInclusive<Uuid>;
@@ -35,6 +35,8 @@ pub struct FoldRules {
     pub identity_window: i64,
     /// A service with more rows in a partition is folded in several passes, to bound memory.
     pub rows_per_pass: usize,
+    /// What contents are compared under: those of bare rows are known by no other form.
+    pub masks: Masks,
 }
 
 /// What recomputing partitions came to, by day.
@@ -195,7 +197,7 @@ impl Folder {
                 let mut places = Vec::new();
                 for number in 0..passes {
                     rows.load(&slices, parts, Pass { number, of: passes })?;
-                    let contested = contested_rows(rows, &slices)?;
+                    let contested = contested_rows(rows, &slices, &self.rules.masks)?;
                     places.extend(contested.into_iter().map(|row| {
                         let row = &rows.all[row as usize];
                         (row.slice as usize, row.position as usize)
@@ -277,7 +279,7 @@ impl Partition<'_> {
         if passes == 1 {
             rows.load(&self.slices, parts, Pass::ONLY)?;
             rows.note_identities(identities);
-            for stored in stored_rows(rows, &self.slices, self.orders)? {
+            for stored in stored_rows(rows, &self.slices, (self.orders, &self.rules.masks))? {
                 let mut service = ServiceFold::new(self, stored.service, None);
                 service.take(rows, &stored, true, last_live);
                 service.finish(&mut facts);
@@ -289,7 +291,7 @@ impl Partition<'_> {
             for number in 0..passes {
                 rows.load(&self.slices, parts, Pass { number, of: passes })?;
                 rows.note_identities(identities);
-                stored_rows(rows, &self.slices, self.orders)?
+                stored_rows(rows, &self.slices, (self.orders, &self.rules.masks))?
                     .iter()
                     .for_each(|stored| service.take(rows, stored, false, last_live));
             }
@@ -311,7 +313,7 @@ impl Partition<'_> {
         let mut live = Vec::new();
         for number in 0..passes {
             rows.load(&self.slices, parts, Pass { number, of: passes })?;
-            for stored in stored_rows(rows, &self.slices, self.orders)? {
+            for stored in stored_rows(rows, &self.slices, (self.orders, &self.rules.masks))? {
                 fold.take(rows, &stored, passes == 1, last_live);
             }
             live.extend(earlier.live_of(rows, |row| fold.is_live(rows, row)));

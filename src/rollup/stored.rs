@@ -11,7 +11,7 @@ use super::contents::{fingerprints, texts};
 use super::facts::ContentOrders;
 use super::partition::{Rows, Slice};
 use crate::event_log::{EventLogError, Fingerprint};
-use crate::model::{Instant, content_key};
+use crate::model::{Instant, Masks, content_key};
 
 /// The rows of a service that are stored, in event order, and those that are copies of them.
 pub(super) struct Stored {
@@ -22,7 +22,11 @@ pub(super) struct Stored {
 
 /// Orders each service's rows, and tells copies from what is stored. Of several copies the first to arrive is the stored one.
 /// Contents of one identity and time come in the order that is noted of them, and behind these as they compare.
-pub(super) fn stored_rows(rows: &Rows, slices: &[Slice], orders: &ContentOrders) -> Result<Vec<Stored>, EventLogError> {
+pub(super) fn stored_rows(
+    rows: &Rows,
+    slices: &[Slice],
+    known: (&ContentOrders, &Masks),
+) -> Result<Vec<Stored>, EventLogError> {
     let mut services: Vec<Stored> = Vec::with_capacity(rows.services.len());
     let mut open = Tied::default();
     for (service, parts) in &rows.services {
@@ -40,19 +44,19 @@ pub(super) fn stored_rows(rows: &Rows, slices: &[Slice], orders: &ContentOrders)
         services.push(stored);
     }
     if !open.rows.is_empty() {
-        open.resolve(rows, slices, orders, &mut services)?;
+        open.resolve(rows, slices, known, &mut services)?;
     }
     Ok(services)
 }
 
 /// The rows that share identity and time with one of another content.
-pub(super) fn contested_rows(rows: &Rows, slices: &[Slice]) -> Result<Vec<u32>, EventLogError> {
+pub(super) fn contested_rows(rows: &Rows, slices: &[Slice], masks: &Masks) -> Result<Vec<u32>, EventLogError> {
     let mut open = Tied::default();
     for (_, parts) in &rows.services {
         let order = in_event_order(rows, parts);
         order.chunk_by(|a, b| is_tied(rows, *a, *b)).filter(|group| group.len() > 1).for_each(|group| open.push(group));
     }
-    let fingerprints = fingerprints(rows, slices, &open.rows)?;
+    let fingerprints = fingerprints(rows, slices, masks, &open.rows)?;
     let is_contested =
         |group: &&[u32]| group.iter().any(|row| fingerprints[*row as usize] != fingerprints[group[0] as usize]);
     Ok(open.groups().filter(is_contested).flatten().copied().collect())
@@ -97,10 +101,10 @@ impl Tied {
         &self,
         rows: &Rows,
         slices: &[Slice],
-        orders: &ContentOrders,
+        (orders, masks): (&ContentOrders, &Masks),
         services: &mut [Stored],
     ) -> Result<(), EventLogError> {
-        let fingerprints = fingerprints(rows, slices, &self.rows)?;
+        let fingerprints = fingerprints(rows, slices, masks, &self.rows)?;
         let mut groups = self.groups().peekable();
         let mut conflicts: Vec<(usize, Range<usize>)> = Vec::new();
         for (number, service) in services.iter_mut().enumerate() {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::db::{Insert, Integers, Row, Spelled, Transaction};
 use super::dead_letters::ERASED_DETAIL;
 use super::{Lease, Result, Store, StoreError, db};
-use crate::model::{Day, Erased, Instant};
+use crate::model::{Day, Erased, Instant, Masks};
 use crate::rollup::ContentOrders;
 
 const KEY: &str = "erasure.key";
@@ -44,22 +44,28 @@ impl Store {
             return Ok(Erased::default());
         }
         let emails = emails.iter().map(hash).collect::<Result<_>>()?;
-        Ok(Erased::new(self.erasure_key().await?, users, emails))
+        Ok(Erased::new(self.masks().await?, users, emails))
     }
 
-    /// The key that masks are made with: as secret as the database, and the same for ever. It is made when it is first asked for.
+    /// What masks are made with: its key is as secret as the database, and the same for ever. It is made when it is first asked for.
     ///
     /// # Errors
     /// When the database fails, or holds something that it should not.
-    pub async fn erasure_key(&self) -> Result<[u8; 32]> {
-        let key = if let Some(key) = self.setting(KEY).await? {
-            key
-        } else {
-            let mut random = [0; 32];
-            getrandom::fill(&mut random).expect("the operating system gives random bytes");
-            self.settle(KEY, &blake3::Hash::from(random).to_hex()).await?
-        };
-        Ok(blake3::Hash::from_hex(&key).map_err(StoreError::inconsistent)?.into())
+    pub async fn masks(&self) -> Result<Masks> {
+        if let Some(masks) = self.known_masks().await? {
+            return Ok(masks);
+        }
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).expect("the operating system gives random bytes");
+        masks_of(&self.settle(KEY, &blake3::Hash::from(random).to_hex()).await?)
+    }
+
+    /// The same for whoever only reads: none where nothing was masked yet.
+    ///
+    /// # Errors
+    /// When the database fails, or holds something that it should not.
+    pub async fn known_masks(&self) -> Result<Option<Masks>> {
+        self.setting(KEY).await?.map(|key| masks_of(&key)).transpose()
     }
 
     /// All users who were erased, by when that began.
@@ -154,4 +160,8 @@ pub(super) async fn insert_orders(transaction: &mut Transaction, orders: &[Conte
             values.push(order.day).push(order.key.as_slice()).push(i64::from(order.rank));
         })
         .await
+}
+
+fn masks_of(key: &str) -> Result<Masks> {
+    Ok(Masks::new(blake3::Hash::from_hex(key).map_err(StoreError::inconsistent)?.into()))
 }

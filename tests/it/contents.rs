@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 use usage_rollup::event_log::{EventLogDir, EventLogError, EventRows, PackedEvents, SegmentReader, SegmentWriter};
 use usage_rollup::ingest::decode::Decoder;
-use usage_rollup::model::{Instant, content};
+use usage_rollup::model::{Instant, Masks, content};
 
 use super::random_events;
 
@@ -25,7 +25,7 @@ fn contents(batches: &[&[String]]) -> Vec<(Vec<u8>, String)> {
         for segment in writer.write(&[pack]).unwrap() {
             let rows: Vec<usize> = (0..usize::try_from(segment.rows).unwrap()).collect();
             let segment = reader.open(&segment).unwrap();
-            segment.contents(&rows, |content| bytes.push(content.to_vec())).unwrap();
+            segment.contents(&rows, &Masks::new([7; 32]), |content| bytes.push(content.to_vec())).unwrap();
             let take = segment.read_rows::<EventLogError>(&rows, |batch| {
                 texts.extend(EventRows::new(batch).iter().map(|event| content(event.event_type, &event.data)));
                 Ok(())

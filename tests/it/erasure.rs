@@ -11,13 +11,18 @@ use super::compaction::{Told, told};
 use super::laws::{Delivery, config, deliver, deliveries, file};
 use super::random_events;
 use super::random_spelling::{IDS, SERVICES, SOURCES, USERS};
+use super::retention::{LATER, drop_contents, lock};
 use super::stores::{On, on_each_store};
 use super::support::{Engine, run};
 
 mod laws {
     use super::*;
 
-    on_each_store!(erasing_changes_no_number_and_no_answer, erasing_keeps_the_order_of_contents,);
+    on_each_store!(
+        erasing_changes_no_number_and_no_answer,
+        erasing_keeps_the_order_of_contents,
+        what_comes_again_on_a_bare_day_is_a_copy_before_and_after_its_user_is_erased,
+    );
 }
 
 /// Events of users with e-mail addresses and names, under few identities and instants: copies, conflicts and ties.
@@ -152,4 +157,46 @@ fn erasing_keeps_the_order_of_contents(on: On) {
             })
         })
         .unwrap();
+}
+
+/// Contents are dropped before some users are erased, and of the rest of the days afterwards.
+fn what_comes_again_on_a_bare_day_is_a_copy_before_and_after_its_user_is_erased(on: On) {
+    let runtime = Runtime::new().unwrap();
+    let mut config = config(on);
+    // Each case delivers everything twice to two engines.
+    config.cases = config.cases.div_ceil(8);
+    let dropped = std::cell::Cell::new(0);
+    let users = prop::sample::subsequence(USERS.to_vec(), 1..=USERS.len());
+    TestRunner::new(config)
+        .run(&(personal_events_and_delivery(), users, any::<bool>()), |((lines, delivery), users, early)| {
+            runtime.block_on(async {
+                let users: Vec<Uuid> = users.iter().map(|user| parse_guid(user).unwrap()).collect();
+                let rules = [("event_log.retention", "1day"), ("rollup.settle_after", "0s")];
+                let settings: Vec<_> = delivery.settings().into_iter().chain(rules).collect();
+                let untouched = Engine::new(on, LATER, &settings).await;
+                let engine = Engine::new(on, LATER, &settings).await;
+                for of in [&untouched, &engine] {
+                    again(of, &lines).await;
+                    lock(of).await;
+                    if early {
+                        dropped.set(dropped.get() + drop_contents(of).await.lines);
+                    }
+                }
+                erase(&engine, &users).await;
+                for of in [&untouched, &engine] {
+                    drop_contents(of).await;
+                }
+                prop_assert_eq!(told(&engine).await, told(&untouched).await);
+                for of in [&untouched, &engine] {
+                    again(of, &lines).await;
+                }
+                prop_assert_eq!(told(&engine).await, told(&untouched).await);
+                let ledger = engine.ledger().await;
+                prop_assert_eq!(ledger.lines - ledger.rejected, ledger.stored + ledger.duplicate);
+                prop_assert!(ledger.duplicate >= ledger.stored, "{:?}", ledger);
+                verified(&engine).await
+            })
+        })
+        .unwrap();
+    assert!(dropped.get() > 0 || on == On::Postgres, "no case had anything to drop");
 }

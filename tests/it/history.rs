@@ -11,7 +11,7 @@ use usage_rollup::model::{Day, Instant, PeriodType};
 use usage_rollup::store::RowFilter;
 use usage_rollup::usage::export::{ExportFormat, export_as_of};
 
-use super::laws::{Delivery, config, events_and_delivery, file, oracle_at};
+use super::laws::{Delivery, config, events_and_delivery, file, oracle_at, thousand};
 use super::stores::{On, on_each_store};
 use super::support::{Engine, run};
 
@@ -94,7 +94,7 @@ fn runs() -> impl Strategy<Value = (Vec<String>, Delivery, Vec<i64>, &'static st
 fn the_past_can_be_read_again_and_a_backfill_changes_nothing(on: On) {
     let runtime = Runtime::new().unwrap();
     let restated = Cell::new(0);
-    TestRunner::new(config(on))
+    TestRunner::new(thousand(on))
         .run(&runs(), |(lines, delivery, hours, settle_after)| {
             runtime.block_on(async {
                 let settings = [delivery.settings().as_slice(), &[("rollup.settle_after", settle_after)]].concat();

@@ -4,12 +4,13 @@
 use chrono_tz::Tz;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use usage_rollup::model::PeriodType;
 use usage_rollup::store::Ledger;
 
 use super::oracle::{self, Outcome};
-use super::oracle_line::instant;
+use super::oracle_line::{self, instant};
 use super::random_events;
 use super::stores::{On, on_each_store};
 use super::support::Engine;
@@ -17,11 +18,21 @@ use super::support::Engine;
 on_each_store!(
     the_engine_gives_the_rows_and_the_ledger_of_the_oracle,
     rows_are_partitions_and_months_are_made_of_days_without_holes,
+    events_that_are_taken_back_leave_every_number_as_if_they_were_never_sent,
 );
 
-/// So many random sets of events a law; `LAW_CASES` asks for more. Fewer on a server, where each has a database to be made.
+/// So many random sets of events a law; `LAW_CASES` asks for others. Fewer on a server, where each has a database to be made.
 pub fn config(on: On) -> Config {
-    let cases: u32 = std::env::var("LAW_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(96);
+    cases(on, 96)
+}
+
+/// For laws 6 to 9, which nothing else holds.
+pub fn thousand(on: On) -> Config {
+    cases(on, if on == On::Sqlite { 1_000 } else { 96 })
+}
+
+fn cases(on: On, default: u32) -> Config {
+    let cases: u32 = std::env::var("LAW_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(default);
     let cases = if on == On::Sqlite { cases } else { cases.div_ceil(8) };
     Config { cases, failure_persistence: None, ..Config::default() }
 }
@@ -133,6 +144,49 @@ fn the_engine_gives_the_rows_and_the_ledger_of_the_oracle(on: On) {
             Ok(())
         })
         .unwrap();
+}
+
+/// Some of the accepted events under identities of their own, each with a void that takes it back.
+fn with_voided(lines: &[String], chosen: &[bool]) -> Vec<String> {
+    let [earliest, latest] = ["2000-01-01T00:00:00Z", random_events::NOW].map(|text| instant(text).unwrap());
+    let pair = |(number, line): (usize, &String)| {
+        let event = oracle_line::read(line.as_bytes(), earliest, latest).ok().filter(|of| of.kind != "event.voided")?;
+        let mut line: Value = serde_json::from_str(line).ok()?;
+        line["id"] = format!("{}~{number}", event.id).into();
+        let taken_back = json!({ "source": event.source, "id": line["id"], "time": line["time"] });
+        let mut void = line.clone();
+        void["id"] = format!("void~{number}").into();
+        void["type"] = "event.voided".into();
+        void["data"] = taken_back;
+        Some([line.to_string(), void.to_string()])
+    };
+    let chosen = lines.iter().enumerate().zip(chosen.iter().cycle()).filter(|(_, chosen)| **chosen);
+    let pairs = chosen.filter_map(|(line, _)| pair(line)).flatten();
+    lines.iter().cloned().chain(pairs).collect()
+}
+
+/// Law 8: an event and its void, in any order and run, leave the rows of all others.
+fn events_that_are_taken_back_leave_every_number_as_if_they_were_never_sent(on: On) {
+    let runtime = Runtime::new().unwrap();
+    let chosen = prop::collection::vec(any::<bool>(), 8);
+    let events = (any::<bool>().prop_flat_map(random_events::lines), chosen).prop_flat_map(|(lines, chosen)| {
+        let all = with_voided(&lines, &chosen);
+        let count = all.len();
+        (Just(lines), Just(all), deliveries(count))
+    });
+    let taken_back = std::cell::Cell::new(0);
+    TestRunner::new(thousand(on))
+        .run(&events, |(lines, all, delivery)| {
+            let (daily, monthly, ledger) = engine(on, &runtime, &all, &delivery);
+            let runs = vec![vec![(0..lines.len()).collect()]];
+            let expected = oracle(&lines, &Delivery { runs, ..delivery });
+            prop_assert_eq!(daily, expected.daily_csv);
+            prop_assert_eq!(monthly, expected.monthly_csv);
+            taken_back.set(taken_back.get() + ledger.voided);
+            Ok(())
+        })
+        .unwrap();
+    assert!(taken_back.get() > 0, "no case took anything back");
 }
 
 /// Laws 3, 4 and 5, without the oracle: each row is a partition of its users, months are made of days, and no day is

@@ -39,20 +39,20 @@ on_each_store!(
 );
 
 /// After both months of the random events.
-const LATER: &str = "2026-04-05T00:00:00Z";
+pub const LATER: &str = "2026-04-05T00:00:00Z";
 const SERVICE: &str = "3f2b8c1e7d544f0a9a550d6f1f8f7a10";
 
 fn months() -> [Day; 2] {
     ["2026-02-01", "2026-03-01"].map(|month| month.parse().unwrap())
 }
 
-async fn lock(engine: &Engine) {
+pub async fn lock(engine: &Engine) {
     for month in months() {
         jobs::lock_month(&engine.installation, &run(), month).await.unwrap();
     }
 }
 
-async fn drop_contents(engine: &Engine) -> RetentionReport {
+pub async fn drop_contents(engine: &Engine) -> RetentionReport {
     let planned = jobs::plan_retention(&engine.installation).await.unwrap();
     let report = jobs::retention(&engine.installation, &run()).await.unwrap();
     assert!(report.unreadable.is_empty(), "{report:?}");

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::event_log::{EventLogError, EventRows, Fingerprint, LogLine, OpenSegment};
-use crate::model::{EventType, Feature, GroupType, Instant, content, content_key};
+use crate::model::{EventType, Feature, GroupType, Instant, Masks, content, content_key};
 use crate::rollup::{ContentOrders, VoidMark};
 
 /// A segment's rows of one UTC day.
@@ -66,13 +66,13 @@ pub(super) struct Judged {
 }
 
 /// Reads a service's lines of a day, of whose segments no other page is read.
-pub(super) fn read(service: Uuid, slices: &[DaySlice]) -> Result<Vec<Line>, EventLogError> {
+pub(super) fn read(service: Uuid, slices: &[DaySlice], masks: &Masks) -> Result<Vec<Line>, EventLogError> {
     let mut lines = Vec::new();
     let mut sources: HashMap<String, Arc<str>> = HashMap::new();
     for (slice, number) in slices.iter().zip(0..) {
         let positions = positions(service, slice)?;
         let mut contents = Vec::with_capacity(positions.len());
-        slice.segment.fingerprints(&positions, |content| contents.push(content))?;
+        slice.segment.fingerprints(&positions, masks, |content| contents.push(content))?;
         let mut rows = positions.iter().zip(contents);
         slice.segment.read_rows::<EventLogError>(&positions, |batch| {
             for (line, (row, content)) in EventRows::new(batch).lines().zip(&mut rows) {

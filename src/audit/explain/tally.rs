@@ -9,7 +9,7 @@ use super::line::{self, DaySlice, Earlier, Fate, Judged, Line};
 use super::users::Users;
 use super::{Field, FieldKind};
 use crate::event_log::{EventLogError, EventRows, LogLine};
-use crate::model::{Day, EventType, Instant, PeriodType, Zone};
+use crate::model::{Day, EventType, Instant, Masks, PeriodType, Zone};
 use crate::rollup::{ContentOrders, VoidMark};
 
 /// Which number is to be explained.
@@ -28,6 +28,8 @@ pub struct Question {
     pub today: Day,
     /// In nanoseconds (`ingest.identity_window`).
     pub identity_window: i64,
+    /// What contents are compared under.
+    pub masks: Masks,
 }
 
 /// An answer that grows.
@@ -120,7 +122,7 @@ impl Tally {
         orders: &ContentOrders,
         is_pending: bool,
     ) -> Result<(), EventLogError> {
-        let lines = line::read(self.question.service, slices)?;
+        let lines = line::read(self.question.service, slices, &self.question.masks)?;
         let window = self.question.identity_window;
         let judged = line::judge(self.question.service, lines, slices, (voids, orders), &self.earlier, window)?;
         let mut has_any = false;

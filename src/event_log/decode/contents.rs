@@ -4,11 +4,13 @@ use std::ops::Range;
 
 use parquet::basic::Type;
 use parquet::schema::types::ColumnDescriptor;
+use uuid::Uuid;
 
 use super::page::{ColumnPages, Dictionary, Values};
 use super::{Corrupt, GroupPages, PageError};
 use crate::event_log::schema::parquet_schema;
 use crate::event_log::{EventLogError, Fingerprint, OpenSegment};
+use crate::model::Masks;
 
 /// The columns that are no part of an event's content: its identity and time, where its line stood, and what a copy is told
 /// by. All others are its type and the members of its `data`.
@@ -16,19 +18,24 @@ const NO_CONTENT: [&str; 8] = ["service_guid", "time", "source", "id_guid", "id"
 
 impl OpenSegment {
     /// Calls `take` with the fingerprint of the content of each of these rows, by their numbers within the segment, which must
-    /// rise: that which a bare row has kept, or else that of what is there.
+    /// rise: that which a bare row has kept, or else that of what is there. Bare rows must have been made with the same masks.
     ///
     /// # Errors
     /// When the segment can't be decoded.
-    pub fn fingerprints(&self, rows: &[usize], mut take: impl FnMut(Fingerprint)) -> Result<(), EventLogError> {
+    pub fn fingerprints(
+        &self,
+        rows: &[usize],
+        masks: &Masks,
+        mut take: impl FnMut(Fingerprint),
+    ) -> Result<(), EventLogError> {
         let Some(column) = self.fingerprints_at() else {
-            return self.contents(rows, |content| take(Fingerprint::of(content)));
+            return self.contents(rows, masks, |content| take(Fingerprint::of(content)));
         };
         let kept = self.checked(|| self.kept_fingerprints(column, rows))?;
         let is_whole = kept.iter().map(Option::is_none);
         let whole: Vec<usize> = rows.iter().zip(is_whole).filter_map(|(row, is)| is.then_some(*row)).collect();
         let mut of_whole = Vec::with_capacity(whole.len());
-        self.contents(&whole, |content| of_whole.push(Fingerprint::of(content)))?;
+        self.contents(&whole, masks, |content| of_whole.push(Fingerprint::of(content)))?;
         let mut of_whole = of_whole.into_iter();
         for kept in kept {
             kept.or_else(|| of_whole.next()).into_iter().for_each(&mut take);
@@ -60,11 +67,12 @@ impl OpenSegment {
 
     /// Calls `take` with the content of each of these rows, by their numbers within the segment, which must rise. It is told
     /// as bytes that two rows, of whatever segments, share exactly if their contents are the same ([`crate::model::content`]):
-    /// the log has one form for each type and member, and a column for each.
+    /// the log has one form for each type and member, and a column for each. Of what is personal it tells the mask, so that a row
+    /// has the same content before a user is erased, and after.
     ///
     /// # Errors
     /// When the segment can't be decoded.
-    pub fn contents(&self, rows: &[usize], mut take: impl FnMut(&[u8])) -> Result<(), EventLogError> {
+    pub fn contents(&self, rows: &[usize], masks: &Masks, mut take: impl FnMut(&[u8])) -> Result<(), EventLogError> {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
         let mut wanted = rows;
         let mut buffers = Buffers::default();
@@ -80,13 +88,43 @@ impl OpenSegment {
                     if of_page.is_empty() {
                         columns.iter_mut().try_for_each(|column| column.pages.skip())?;
                     } else {
-                        buffers.read(&mut columns, page, of_page, &mut take)?;
+                        buffers.read(&mut columns, page, of_page, masks, &mut take)?;
                     }
                 }
             }
             // A row that was passed over would be taken for a copy.
             if wanted.is_empty() { Ok(()) } else { Err(Corrupt("rows beyond the end were asked for").into()) }
         })
+    }
+}
+
+fn name(column: &ColumnDescriptor) -> &str {
+    &column.path().parts()[0]
+}
+
+impl Member {
+    fn of_column(name: &str) -> Self {
+        match name {
+            "user_guid" => Self::User,
+            "email_address" | "invited_by_email_address" => Self::Email,
+            "first_name" => Self::Name("firstName"),
+            "last_name" => Self::Name("lastName"),
+            _ => Self::Other,
+        }
+    }
+
+    /// The mask in the cell's place, where it is a text that has one. The user's column stands before all names.
+    fn masked(self, cell: &[u8], user: &mut Option<Uuid>, masks: &Masks) -> Option<String> {
+        let text = || std::str::from_utf8(cell).ok();
+        match self {
+            Self::User => {
+                *user = Uuid::from_slice(cell).ok();
+                None
+            }
+            Self::Email => masks.email(text()?),
+            Self::Name(member) => masks.name(member, (*user)?, text()?),
+            Self::Other => None,
+        }
     }
 }
 
@@ -100,12 +138,23 @@ fn rows_before<'r>(rows: &mut &'r [usize], end: usize) -> &'r [usize] {
 /// A column of one row group, at one of its pages.
 struct Column {
     descriptor: &'static ColumnDescriptor,
+    member: Member,
     pages: ColumnPages,
     /// What the dictionary holds, of a column that has one.
     entries: Option<Cells>,
     cells: Cells,
     /// The cell of the next row that has one.
     next: usize,
+}
+
+/// What a column has of a user.
+#[derive(Clone, Copy)]
+enum Member {
+    User,
+    Email,
+    /// By what the event's member is called.
+    Name(&'static str),
+    Other,
 }
 
 /// Values of a column as bytes, one behind the other. A list is one value.
@@ -131,11 +180,12 @@ impl Column {
     /// The columns that content lies in, in the order of the schema.
     fn open_all(segment: &OpenSegment, group: &GroupPages) -> Result<Vec<Self>, PageError> {
         let columns = parquet_schema().columns().iter().map(AsRef::as_ref).enumerate();
-        let of_content = columns.filter(|(_, column)| !NO_CONTENT.contains(&column.path().parts()[0].as_str()));
+        let of_content = columns.filter(|(_, column)| !NO_CONTENT.contains(&name(column)));
         let open = |(number, descriptor)| {
             let (pages, dictionary) = ColumnPages::open(segment, group, number)?;
             let entries = dictionary.as_ref().map(Cells::of_dictionary).transpose()?;
-            Ok(Self { descriptor, pages, entries, cells: Cells::default(), next: 0 })
+            let member = Member::of_column(name(descriptor));
+            Ok(Self { descriptor, member, pages, entries, cells: Cells::default(), next: 0 })
         };
         of_content.map(open).collect()
     }
@@ -245,6 +295,7 @@ impl Buffers {
         columns: &mut [Column],
         page: Range<usize>,
         wanted: &[usize],
+        masks: &Masks,
         take: &mut impl FnMut(&[u8]),
     ) -> Result<(), PageError> {
         self.present.clear();
@@ -257,12 +308,15 @@ impl Buffers {
             let is_wanted = wanted.next_if_eq(&&row).is_some();
             self.content.clear();
             self.content.extend_from_slice(&present.to_le_bytes());
+            let mut user = None;
             let mut left = *present;
             while left != 0 {
                 let column = &mut columns[left.trailing_zeros() as usize];
                 left &= left - 1;
                 if is_wanted {
                     let cell = column.cells.get(column.next);
+                    let masked = column.member.masked(cell, &mut user, masks);
+                    let cell = masked.as_deref().map_or(cell, str::as_bytes);
                     push_length(&mut self.content, cell.len());
                     self.content.extend_from_slice(cell);
                 }

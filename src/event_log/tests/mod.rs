@@ -14,7 +14,9 @@ use super::{
     Block, BlockReader, EventLogDir, EventLogError, EventRows, Id, OpenSegment, PackedEvents, Segment, SegmentReader,
     SegmentWriter,
 };
-use crate::model::{Attachment, Event, EventData, EventType, Feature, GroupType, Instant, Patch, VoidTarget, content};
+use crate::model::{
+    Attachment, Event, EventData, EventType, Feature, GroupType, Instant, Masks, Patch, VoidTarget, content,
+};
 
 fn guid() -> impl Strategy<Value = Uuid> {
     prop_oneof![(0..5_u128).prop_map(Uuid::from_u128), any::<u128>().prop_map(Uuid::from_u128)]
@@ -192,7 +194,7 @@ fn read(dir: EventLogDir, segments: &[Segment]) -> Vec<String> {
 fn contents_of(segment: &OpenSegment, rows: &[usize]) -> Vec<Vec<u8>> {
     let of = |rows: &[usize]| {
         let mut contents = Vec::new();
-        segment.contents(rows, |content| contents.push(content.to_vec())).unwrap();
+        segment.contents(rows, &Masks::default(), |content| contents.push(content.to_vec())).unwrap();
         contents
     };
     let all = of(rows);
@@ -364,7 +366,7 @@ fn no_flipped_bit_is_served_as_truth() {
         let (mut sources, mut block) = (Vec::new(), Block::default());
         let mut reader = BlockReader::new(&open, 0..2_500);
         while reader.next(&mut sources, &mut block)? {}
-        open.contents(&(0..2_500).collect::<Vec<usize>>(), |_| ())?;
+        open.contents(&(0..2_500).collect::<Vec<usize>>(), &Masks::default(), |_| ())?;
         Ok(events)
     };
     let expected = as_read().unwrap();

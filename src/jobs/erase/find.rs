@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::super::{Installation, Run};
 use super::aside::LETTERS_TOGETHER;
 use crate::event_log::{EventLogError, SegmentReader, UnknownSegment};
-use crate::model::{Erased, Event};
+use crate::model::{Erased, Event, Masks};
 
 /// What was found of these users.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ impl Found {
     }
 
     async fn in_dead_letters(&mut self, installation: &Installation, users: &[Uuid]) -> anyhow::Result<()> {
-        let each = |user: &Uuid| (*user, Erased::new([0; 32], HashSet::from([*user]), HashSet::new()));
+        let each = |user: &Uuid| (*user, Erased::new(Masks::default(), HashSet::from([*user]), HashSet::new()));
         let users: Vec<(Uuid, Erased)> = users.iter().map(each).collect();
         let mut after = 0;
         loop {

@@ -76,7 +76,7 @@ async fn erase_leased(
     if known.is_empty() {
         return Ok(ErasureReport { nobody, ..ErasureReport::default() });
     }
-    let hashing = Erased::new(store.erasure_key().await?, HashSet::new(), HashSet::new());
+    let hashing = Erased::new(store.masks().await?, HashSet::new(), HashSet::new());
     let emails: Vec<[u8; 32]> = found.emails.iter().map(|address| hashing.email(address)).collect();
     store.begin_erasure(lease, &known, &emails, installation.now()).await?;
     let report = Erasing::new(installation, run, lease).await?.finish().await?;
