@@ -595,9 +595,10 @@ async fn a_served_api_answers_bounds_its_requests_and_ends_when_it_is_told_to(on
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(api::serve(listener, world.api_at(INGESTED), async {
-        let _ = stopped.await;
-    }));
+    let serving =
+        tokio::spawn(api::serve(listener, world.api_at(INGESTED), api::Bounds::new(&world.config.api), async {
+            let _ = stopped.await;
+        }));
     let exchange = move |request: String| {
         tokio::task::spawn_blocking(move || {
             let mut stream = std::net::TcpStream::connect(address).unwrap();
