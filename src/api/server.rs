@@ -89,7 +89,8 @@ pub async fn serve(
                 sent = tokio::time::timeout(bounds.idle, stream.readable()) => matches!(sent, Ok(Ok(()))),
             };
             if has_sent {
-                let connection = watcher.watch(builder.serve_connection(TokioIo::new(stream), service));
+                // Apart, so that one that has sent nothing is small.
+                let connection = Box::pin(watcher.watch(builder.serve_connection(TokioIo::new(stream), service)));
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a connection ended early");
                 }

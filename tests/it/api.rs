@@ -98,7 +98,7 @@ impl World {
         Self { dir, database, config, store }
     }
 
-    fn api_at(&self, now: &str) -> Api {
+    pub fn api_at(&self, now: &str) -> Api {
         Api::new(self.store.clone(), now.parse().unwrap(), self.config.reporting.timezone, &self.config.api)
     }
 

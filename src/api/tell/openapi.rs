@@ -118,9 +118,14 @@ fn parameter(param: &Param, today: Day) -> Parameter {
         Kind::Guid => json!({"type": "string", "pattern": GUID_OR_NOTHING}),
         Kind::Guids => json!({"type": "string", "pattern": "^([0-9a-fA-F]{32}(,[0-9a-fA-F]{32})*)?$"}),
         Kind::Text => json!({"type": "string"}),
-        Kind::Integer(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
-        Kind::Choice(choice) => json!({"type": "string", "enum": choice.values}),
-        Kind::Word(words) => json!({"type": "string", "enum": words}),
+        Kind::Integer(least, most) => {
+            json!({"oneOf": [{"type": "integer", "minimum": least, "maximum": most}, {"type": "string", "maxLength": 0}]})
+        }
+        Kind::Choice(choice) => json!({"oneOf": [
+            {"type": "string", "enum": or_nothing(choice.values)},
+            {"type": "integer", "minimum": 0, "maximum": choice.values.len() - 1},
+        ]}),
+        Kind::Word(words) => json!({"type": "string", "enum": or_nothing(words)}),
         Kind::DateTime => json!({"type": "string", "pattern": dates::any()}),
         Kind::Past => json!({"type": "string", "pattern": dates::through(today)}),
         Kind::Cursor => {
@@ -139,6 +144,11 @@ fn parameter(param: &Param, today: Day) -> Parameter {
         .description(Some(param.meaning))
         .schema(Some(schema(allowed)));
     parameter.build()
+}
+
+/// Nothing is no value, as if the parameter were not there.
+fn or_nothing(values: &[&'static str]) -> Vec<&'static str> {
+    values.iter().copied().chain([""]).collect()
 }
 
 fn success(gives: Gives) -> Response {
