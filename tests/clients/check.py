@@ -43,9 +43,7 @@ def client(key):
 
 
 def request(op, args, gives=str):
-    made = make_dataclass(op, [(name, Any) for name in args], bases=(IReturn[gives],))
-    made.response_type = staticmethod(lambda: gives)
-    return made(**args)
+    return make_dataclass(op, [(name, Any) for name in args], bases=(IReturn[gives],))(**args)
 
 
 def forms(case):
