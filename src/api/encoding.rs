@@ -21,6 +21,9 @@ pub(super) enum Encoding {
 impl Encoding {
     /// The one that the client weighs most; of equals the one that we like best.
     pub fn accepted(headers: &HeaderMap) -> Self {
+        if !headers.contains_key(ACCEPT_ENCODING) {
+            return Self::Identity;
+        }
         let lists = || headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
         let ranges = || lists().flat_map(|list| list.split(',')).map(range);
         let weight =

@@ -1,7 +1,8 @@
 //! What the API is made of besides its operations: what it tells of itself, exports, encodings, other origins, and bounds.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use usage_rollup::api;
@@ -20,6 +21,7 @@ on_each_store!(
     requests_of_a_key_are_counted_where_a_rate_is_set,
     what_is_too_much_is_refused_in_json,
     no_parameter_is_too_hostile,
+    an_idle_connection_makes_room_for_others,
 );
 
 /// Cells that a spreadsheet would run.
@@ -71,8 +73,8 @@ async fn pages_tell_of_every_operation_and_of_nothing_else(on: On) {
     assert_eq!(world.get("/api/html/metadata").await.error().get(..3), Some("404"));
     let refused = world.ask(INGESTED, request(Method::POST, "/api/docs", &[])).await;
     assert_eq!((refused.status, refused.header("allow")), (StatusCode::METHOD_NOT_ALLOWED, Some("GET, HEAD, OPTIONS")));
-    let server = world.ask(INGESTED, request(Method::OPTIONS, "*", &[])).await;
-    assert_eq!((server.status, server.header("allow")), (StatusCode::NO_CONTENT, Some("GET, HEAD, OPTIONS")));
+    let any = world.ask(INGESTED, request(Method::OPTIONS, "*", &[])).await;
+    assert_eq!((any.status, any.header("allow")), (StatusCode::NO_CONTENT, Some("GET, HEAD, OPTIONS")));
 
     let locked = World::with(on, &[]).await;
     for path in ["/api/metadata", "/api/openapi.json", "/api/docs", "/api/export"] {
@@ -298,4 +300,30 @@ async fn no_parameter_is_too_hostile(on: On) {
     let csv = world.get("/api/services.csv?name=hyperlink").await.body;
     assert!(csv.contains(&format!("{ACME},'=HYPERLINK(1),TrialActive,-5,'@x,")), "{csv}");
     assert_eq!(world.get("/api/services?name=hyperlink").await.json()["results"][0]["name"], "=HYPERLINK(1)");
+}
+
+/// There is room for one connection, and the one that has it says nothing, or half a head.
+async fn an_idle_connection_makes_room_for_others(on: On) {
+    let world = World::with(on, &[("api.auth", "off"), ("api.idle_timeout", "1s"), ("api.max_connections", "1")]).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let bounds = api::Bounds::new(&world.config.api);
+    let serving = tokio::spawn(api::serve(listener, world.api_at(INGESTED), bounds, std::future::pending()));
+    let exchange = move |begins: &'static str| {
+        let mut idle = std::net::TcpStream::connect(address).unwrap();
+        idle.write_all(begins.as_bytes()).unwrap();
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.write_all(b"GET /api/ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let mut rest = Vec::new();
+        let _ = idle.read_to_end(&mut rest);
+        answer
+    };
+    for begins in ["", "GET /api/ping HTTP/1.1\r\nHost:"] {
+        let answer = tokio::task::spawn_blocking(move || exchange(begins)).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{begins}: {answer}");
+    }
+    serving.abort();
 }
