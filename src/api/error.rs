@@ -1,5 +1,6 @@
 //! What can go wrong, and the one place that says how a client is told (`spec/api.md`, section 6, Errors).
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 
 use axum::body::Body;
@@ -26,6 +27,12 @@ pub(super) enum ApiError {
     BadKey,
     NoSuchRoute,
     MethodNotAllowed,
+    /// The path with its query has more bytes than this.
+    TargetTooLong(usize),
+    /// The body has more bytes than this.
+    BodyTooLarge(u64),
+    /// One request too many of a key; so many seconds later it is none.
+    TooMany(u64),
     Malformed {
         operation: &'static str,
         bad: Vec<BadParameter>,
@@ -58,7 +65,7 @@ struct Problem {
     message: String,
     errors: Vec<FieldError>,
     meta: Option<Meta>,
-    headers: Vec<(HeaderName, &'static str)>,
+    headers: Vec<(HeaderName, Cow<'static, str>)>,
 }
 
 impl ApiError {
@@ -85,6 +92,19 @@ impl ApiError {
                 let message = format!("this route takes {}", routes::ALLOW);
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
                     .with_header(ALLOW, routes::ALLOW)
+            }
+            Self::TargetTooLong(most) => {
+                let message = format!("path and query are longer than {most} bytes, which api.max_target_bytes allows");
+                Problem::new(StatusCode::URI_TOO_LONG, "UriTooLong", message)
+            }
+            Self::BodyTooLarge(most) => {
+                let message = format!("the body is larger than {most} bytes; no operation reads one");
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
+            }
+            Self::TooMany(seconds) => {
+                let message = format!("too many requests with this key; the next may come in {seconds} s");
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message)
+                    .with_header(RETRY_AFTER, seconds.to_string())
             }
             Self::Malformed { operation, bad } => malformed(operation, bad),
             Self::Arguments(refused) => refused_arguments(refused),
@@ -147,8 +167,8 @@ impl Problem {
         Self { status, code, message: message.into(), errors: Vec::new(), meta: None, headers: Vec::new() }
     }
 
-    fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.push((name, value));
+    fn with_header(mut self, name: HeaderName, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name, value.into()));
         self
     }
 
@@ -158,7 +178,9 @@ impl Problem {
         let body = serde_json::to_vec(&document).expect("strings can be written as JSON");
         let mut response = reply::response(status, JSON_TYPE, body);
         for (name, value) in headers {
-            response.headers_mut().append(name, HeaderValue::from_static(value));
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                response.headers_mut().append(name, value);
+            }
         }
         response
     }

@@ -1,13 +1,18 @@
 //! The HTTP API (`spec/api.md`). An operation is one file of `operations` and one line of `routes`.
 
+mod about;
 mod auth;
+mod cors;
+mod encoding;
 mod error;
 mod format;
 mod operations;
 mod params;
+mod rate;
 mod reply;
 mod routes;
 mod server;
+mod tell;
 mod wire;
 
 use std::borrow::Cow;
@@ -28,17 +33,21 @@ use tracing::{Instrument as _, Span, field};
 use uuid::Uuid;
 
 pub use auth::new_key;
-pub use server::serve;
+pub use server::{Bounds, serve};
 
 use crate::clock::Clock;
 use crate::config::{self, ApiAuth};
 use crate::model::{Instant, Zone};
 use crate::store::Store;
 use crate::usage::Reports;
+use about::Gives;
 use auth::Principal;
 use error::ApiError;
 use format::Format;
 use params::Params;
+use rate::{Counted, Rate};
+use reply::Reply;
+use routes::Route;
 
 /// What the API answers from.
 #[derive(Debug)]
@@ -49,6 +58,10 @@ pub struct Api {
     zone: Zone,
     auth: ApiAuth,
     hide_forbidden: bool,
+    rate: Option<Rate>,
+    cors_origins: Vec<String>,
+    max_target_bytes: usize,
+    max_body_bytes: u64,
 }
 
 /// What takes a store.
@@ -69,7 +82,17 @@ impl Api {
     /// What asks for the store is told to come back, until there is one to answer from.
     #[must_use]
     pub fn without_store(clock: Clock, zone: Zone, config: &config::Api) -> Self {
-        Self { opened: OnceLock::new(), clock, zone, auth: config.auth, hide_forbidden: config.hide_forbidden }
+        Self {
+            opened: OnceLock::new(),
+            clock,
+            zone,
+            auth: config.auth,
+            hide_forbidden: config.hide_forbidden,
+            rate: config.requests_per_second.map(|per_second| Rate::new(per_second, config.requests_at_once)),
+            cors_origins: config.cors_origins.clone(),
+            max_target_bytes: config.max_target_bytes,
+            max_body_bytes: config.max_body_bytes,
+        }
     }
 
     /// Answers from this store from now on; the first that is given stays.
@@ -125,14 +148,27 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     let span =
         tracing::info_span!("request", request_id, method = %head.method, operation = field::Empty, key = field::Empty);
 
-    let performed = whole(perform(api, head).instrument(span.clone())).await;
+    let origin = cors::allowed(&api.cors_origins, &head.headers);
+    let vary = if api.cors_origins.is_empty() { "Accept, Accept-Encoding" } else { "Accept, Accept-Encoding, Origin" };
+    let Performed { counted, result } = if origin.is_some() && cors::is_preflight(&head) {
+        Performed { counted: None, result: Ok(cors::preflight()) }
+    } else {
+        whole(perform(api, head).instrument(span.clone())).await
+    };
     let mut response =
-        performed.unwrap_or_else(|error| span.in_scope(|| error.into_response(hide_forbidden, &request_id)));
+        result.unwrap_or_else(|error| span.in_scope(|| error.into_response(hide_forbidden, &request_id)));
 
     let headers = response.headers_mut();
-    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    headers.insert(header::VARY, HeaderValue::from_static(vary));
     // A report has a Last-Modified, from which a cache may otherwise guess that an open period's numbers will do for days.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(counted) = counted {
+        counted.tell(headers);
+    }
+    if let Some(origin) = origin {
+        cors::allow(headers, origin);
+    }
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         headers.insert("x-request-id", value);
     }
@@ -144,11 +180,16 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     response
 }
 
+/// What came of a request.
+struct Performed {
+    /// Where requests are counted.
+    counted: Option<Counted>,
+    result: Result<Response, ApiError>,
+}
+
 /// Performs a request in a task of its own, so that a client that hangs up cancels no statement half-way; what waits for
 /// nothing needs no task. A panic is an answer, too.
-async fn whole(
-    perform: impl Future<Output = Result<Response, ApiError>> + Send + 'static,
-) -> Result<Response, ApiError> {
+async fn whole(perform: impl Future<Output = Performed> + Send + 'static) -> Performed {
     let mut performing = Box::pin(AssertUnwindSafe(perform).catch_unwind());
     let performed = match poll_fn(|context| Poll::Ready(performing.as_mut().poll(context))).await {
         Poll::Ready(performed) => performed,
@@ -158,23 +199,65 @@ async fn whole(
     };
     performed.unwrap_or_else(|panic| {
         let told = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        Err(ApiError::Internal(told.unwrap_or("a panic").into()))
+        Performed { counted: None, result: Err(ApiError::Internal(told.unwrap_or("a panic").into())) }
     })
 }
 
 /// Credentials come first: without them not even the routes are told.
-async fn perform(api: Arc<Api>, head: Parts) -> Result<Response, ApiError> {
-    let principal = auth::principal(&api, &head.headers).await?;
+async fn perform(api: Arc<Api>, head: Parts) -> Performed {
+    let admitted = match within_bounds(&api, &head) {
+        Ok(()) => auth::principal(&api, &head.headers).await,
+        Err(error) => Err(error),
+    };
+    let principal = match admitted {
+        Ok(principal) => principal,
+        Err(error) => return Performed { counted: None, result: Err(error) },
+    };
     if let Some(key) = &principal.key {
         Span::current().record("key", key);
     }
-    let found = routes::find(routes::ROUTES, &head.method, head.uri.path())?;
-    Span::current().record("operation", found.route.operation);
+    let counted = api.rate.as_ref().zip(principal.key.as_ref()).map(|(rate, key)| rate.count(key));
+    match counted {
+        None => Performed { counted: None, result: admit(api, principal, head).await },
+        Some((counted, Ok(()))) => Performed { counted: Some(counted), result: admit(api, principal, head).await },
+        Some((counted, Err(seconds))) => Performed { counted: Some(counted), result: Err(ApiError::TooMany(seconds)) },
+    }
+}
+
+/// A request is refused before anything of it is looked at, where there is too much of it.
+fn within_bounds(api: &Api, head: &Parts) -> Result<(), ApiError> {
+    let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+    if path.len() + query.len() > api.max_target_bytes {
+        return Err(ApiError::TargetTooLong(api.max_target_bytes));
+    }
+    let body = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if body.is_some_and(|body| body > api.max_body_bytes) {
+        return Err(ApiError::BodyTooLarge(api.max_body_bytes));
+    }
+    Ok(())
+}
+
+/// Performs a request of a caller who is known.
+async fn admit(api: Arc<Api>, principal: Principal, head: Parts) -> Result<Response, ApiError> {
+    if head.method == Method::OPTIONS && head.uri.path() == "*" {
+        return Ok(reply::options());
+    }
+    let found = match routes::find(routes::ROUTES, &head.method, head.uri.path()) {
+        Err(ApiError::NoSuchRoute) => return tell_page(&api, &head),
+        found => found?,
+    };
+    let Route { operation, about, handler, .. } = *found.route;
+    Span::current().record("operation", operation);
     if head.method == Method::OPTIONS {
         return Ok(reply::options());
     }
-    let mut params = Params::new(found.route.operation, found.variables, head.uri.query());
-    let (callback, in_query) = (params.text("callback"), params.text("format"));
+    let mut params = Params::new(operation, about.takes, found.variables, head.uri.query());
+    if matches!(about.gives, Gives::Rows) {
+        return rows(found.suffix.or(found.format), handler(Call { api, principal, params, format: Format::Csv }))
+            .await?
+            .into_response(&head.headers);
+    }
+    let (callback, in_query) = (params.common("callback"), params.common("format"));
     let format = found
         .suffix
         .or_else(|| Some(Format::jsonp(&callback?)))
@@ -182,11 +265,34 @@ async fn perform(api: Arc<Api>, head: Parts) -> Result<Response, ApiError> {
         .or(found.format)
         .unwrap_or_else(|| Format::accepted(&head.headers));
     let is_csv = format == Format::Csv;
-    let reply = (found.route.handler)(Call { api, principal, params, format }).await?;
-    let mut response = reply.into_response(&head.headers);
-    if is_csv {
-        let disposition = format!("attachment;filename={}.csv", found.route.operation);
-        reply::set(response.headers_mut(), header::CONTENT_DISPOSITION, &disposition);
+    let reply = handler(Call { api, principal, params, format }).await?;
+    let reply = if is_csv { reply.saved_as(format!("{operation}.csv")) } else { reply };
+    reply.into_response(&head.headers)
+}
+
+/// Rows have formats of their own, which the operation reads; a path may name CSV alone.
+async fn rows(
+    in_path: Option<Format>,
+    handled: impl Future<Output = Result<Reply, ApiError>>,
+) -> Result<Reply, ApiError> {
+    match in_path {
+        None | Some(Format::Csv) => handled.await,
+        Some(_) => Err(ApiError::NoSuchRoute),
     }
+}
+
+/// Answers with a page about the API, which there is beside the routes.
+fn tell_page(api: &Api, head: &Parts) -> Result<Response, ApiError> {
+    let page = tell::Page::at(&routes::below_prefix(head.uri.path())).ok_or(ApiError::NoSuchRoute)?;
+    Span::current().record("operation", page.name());
+    match head.method {
+        Method::GET | Method::HEAD => {}
+        Method::OPTIONS => return Ok(reply::options()),
+        _ => return Err(ApiError::MethodNotAllowed),
+    }
+    let mut params = Params::new(page.name(), &[], Vec::new(), head.uri.query());
+    let op = params.common("op");
+    let mut response = page.reply(api, op.as_deref())?.into_response(&head.headers)?;
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(tell::POLICY));
     Ok(response)
 }

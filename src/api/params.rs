@@ -7,6 +7,7 @@ use chrono::Utc;
 use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 
+use super::about::Param;
 use super::error::{ApiError, BadParameter};
 use super::wire::page::Page;
 use super::wire::value::{self, DateTime};
@@ -19,6 +20,7 @@ const MAX_PAGE_SIZE: i64 = 1000;
 #[derive(Debug)]
 pub(super) struct Params {
     operation: &'static str,
+    declared: &'static [Param],
     /// By lower-case name. None is empty.
     values: HashMap<String, String>,
     bad: Vec<BadParameter>,
@@ -34,7 +36,12 @@ pub(super) fn required<T>(value: Option<T>, name: &'static str) -> Result<T, Api
 
 impl Params {
     /// The path wins over the query: it is what an access rule in front of us would have looked at.
-    pub fn new(operation: &'static str, path: Vec<(&'static str, String)>, query: Option<&str>) -> Self {
+    pub fn new(
+        operation: &'static str,
+        declared: &'static [Param],
+        path: Vec<(&'static str, String)>,
+        query: Option<&str>,
+    ) -> Self {
         let mut values: HashMap<String, String> = HashMap::new();
         for pair in query.unwrap_or_default().split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -49,7 +56,7 @@ impl Params {
             joined.push_str(&value);
         }
         values.extend(path.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)));
-        Self { operation, values, bad: Vec::new(), refused: Vec::new() }
+        Self { operation, declared, values, bad: Vec::new(), refused: Vec::new() }
     }
 
     pub fn guid(&mut self, name: &'static str) -> Option<Uuid> {
@@ -73,6 +80,29 @@ impl Params {
 
     pub fn text(&mut self, name: &'static str) -> Option<String> {
         self.read(name, |text| Some(text.to_owned()))
+    }
+
+    /// `callback` or `format`, which every operation takes.
+    pub fn common(&mut self, name: &str) -> Option<String> {
+        self.values.remove(name)
+    }
+
+    /// GUIDs with commas between them, as a parameter becomes that is there several times.
+    pub fn guids(&mut self, name: &'static str) -> Option<Vec<Uuid>> {
+        self.read(name, |text| text.split(',').map(value::parse_guid).collect())
+    }
+
+    /// One of these words, in any case.
+    pub fn word(&mut self, name: &'static str, words: &'static [&'static str]) -> Option<&'static str> {
+        self.read(name, |text| words.iter().find(|word| word.eq_ignore_ascii_case(text.trim())).copied())
+    }
+
+    /// The key of a row: its service and the first day of its period, with a colon between them.
+    pub fn cursor(&mut self, name: &'static str) -> Option<(Uuid, Day)> {
+        self.read(name, |text| {
+            let (service, period) = text.split_once(':')?;
+            Some((value::parse_guid(service)?, period.trim().parse().ok()?))
+        })
     }
 
     /// `Page` and `PageSize`.
@@ -103,6 +133,11 @@ impl Params {
 
     /// Takes a parameter, in the spelling of its route.
     fn read<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        debug_assert!(
+            self.declared.iter().any(|param| param.name == name),
+            "{} reads {name}, which it does not tell of",
+            self.operation
+        );
         let text = self.values.remove(&name.to_ascii_lowercase())?;
         let parsed = parse(&text);
         if parsed.is_none() {
@@ -122,9 +157,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::api::about;
+
+    const DECLARED: &[Param] =
+        &[Param::path("ServiceGuid", ""), about::PERIOD_TYPE, about::PERIOD, about::PAGE, about::PAGE_SIZE];
 
     fn params(query: &str) -> Params {
-        Params::new("GetServiceUsage", vec![("ServiceGuid", format!("{:032x}", 7))], Some(query))
+        Params::new("GetServiceUsage", DECLARED, vec![("ServiceGuid", format!("{:032x}", 7))], Some(query))
     }
 
     #[test]

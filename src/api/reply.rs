@@ -2,9 +2,13 @@
 //! rules 8 and 14).
 
 use axum::body::Body;
-use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LAST_MODIFIED};
+use axum::http::header::{
+    ALLOW, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LAST_MODIFIED,
+};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
+use super::encoding::Encoding;
+use super::error::ApiError;
 use super::format::Format;
 use super::routes;
 use super::wire::document::Object;
@@ -16,11 +20,20 @@ const USAGE_REVISION: HeaderName = HeaderName::from_static("x-usage-revision");
 const USAGE_AS_OF: HeaderName = HeaderName::from_static("x-usage-as-of");
 
 /// The document of an answer, as it is sent.
-#[derive(Debug)]
 pub(super) struct Reply {
-    body: Vec<u8>,
+    body: Content,
     content_type: &'static str,
     standing: Option<Standing>,
+    /// Under which name a browser saves it.
+    file: Option<String>,
+}
+
+/// Makes a body in an encoding.
+type Streamed = Box<dyn FnOnce(Encoding) -> Body + Send>;
+
+enum Content {
+    Whole(Vec<u8>),
+    Stream(Streamed),
 }
 
 /// What the figures of a report rest on.
@@ -63,7 +76,16 @@ impl Standing {
 
 impl Reply {
     pub fn new(format: &Format, document: &Object<'_>) -> Self {
-        Self { body: format.write(document), content_type: format.content_type(), standing: None }
+        Self::whole(format.content_type(), format.write(document))
+    }
+
+    pub fn whole(content_type: &'static str, body: Vec<u8>) -> Self {
+        Self { body: Content::Whole(body), content_type, standing: None, file: None }
+    }
+
+    /// One that comes bit by bit, so that nobody knows its length.
+    pub fn stream(content_type: &'static str, body: Streamed) -> Self {
+        Self { body: Content::Stream(body), content_type, standing: None, file: None }
     }
 
     /// Makes it a report, which has a standing and can be asked for again by its tag.
@@ -71,23 +93,62 @@ impl Reply {
         Self { standing: Some(standing), ..self }
     }
 
+    pub fn saved_as(self, file: String) -> Self {
+        Self { file: Some(file), ..self }
+    }
+
     /// The answer to a request with these headers: 304 where its sender has the document already. `If-Modified-Since` is not
     /// looked at: the directory's part of a report changes without its numbers being computed anew.
-    pub fn into_response(self, request: &HeaderMap) -> Response<Body> {
-        let Some(standing) = self.standing else { return response(StatusCode::OK, self.content_type, self.body) };
-        let tag = format!("\"{}\"", &blake3::hash(&self.body).to_hex()[..32]);
-        let mut response = if names_tag(request, &tag) {
-            let mut unmodified = Response::new(Body::empty());
-            *unmodified.status_mut() = StatusCode::NOT_MODIFIED;
-            unmodified
-        } else {
-            response(StatusCode::OK, self.content_type, self.body)
+    pub fn into_response(self, request: &HeaderMap) -> Result<Response<Body>, ApiError> {
+        let Self { body, content_type, standing, file } = self;
+        let (mut answer, encoding, tag) = match body {
+            Content::Stream(body) => {
+                let encoding = Encoding::accepted(request);
+                (streamed(content_type, body(encoding)), encoding, None)
+            }
+            Content::Whole(body) => {
+                let encoding = Encoding::accepted(request).for_length(body.len());
+                // Each encoding is a representation of its own, with a tag of its own.
+                let tag = standing.map(|_| tag(&body, encoding));
+                if tag.as_deref().is_some_and(|tag| names_tag(request, tag)) {
+                    (unmodified(), Encoding::Identity, tag)
+                } else {
+                    let body = encoding.encode(body).map_err(|error| ApiError::Internal(error.into()))?;
+                    (response(StatusCode::OK, content_type, body), encoding, tag)
+                }
+            }
         };
-        for (name, value) in standing.headers().into_iter().chain([(ETAG, tag)]) {
-            set(response.headers_mut(), name, &value);
+        let headers = answer.headers_mut();
+        if let Some(encoding) = encoding.name() {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
         }
-        response
+        let standing = standing.into_iter().flat_map(Standing::headers);
+        let tag = tag.map(|tag| (ETAG, tag));
+        let file = file.map(|file| (CONTENT_DISPOSITION, format!("attachment;filename={file}")));
+        for (name, value) in standing.chain(tag).chain(file) {
+            set(headers, name, &value);
+        }
+        Ok(answer)
     }
+}
+
+/// What tells this representation from all others.
+fn tag(body: &[u8], encoding: Encoding) -> String {
+    let hash = blake3::hash(body).to_hex();
+    let (hash, encoding) = (&hash[..32], encoding.name());
+    encoding.map_or_else(|| format!("\"{hash}\""), |encoding| format!("\"{hash}-{encoding}\""))
+}
+
+fn streamed(content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+fn unmodified() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response
 }
 
 /// A document with the headers that belong to it.

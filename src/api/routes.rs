@@ -6,26 +6,33 @@ use axum::http::Method;
 use percent_encoding::percent_decode_str;
 
 use super::Call;
+use super::about::About;
 use super::error::ApiError;
 use super::format::Format;
 use super::operations::{
-    get_reseller_service_usage, get_service, get_service_usage, get_services_usage, ping, search_services,
+    export_usage, get_reseller_service_usage, get_service, get_service_usage, get_services_usage, ping, search_services,
 };
 use super::reply::Reply;
 
 /// The routes, below the prefix `/api`: the operation, its path, and the file of `operations` that answers it. The method of
 /// all of them is GET.
 pub(super) static ROUTES: &[Route] = &[
-    Route::new("GetServiceUsage", "services/{ServiceGuid}/serviceusage", |call| {
+    Route::new("GetServiceUsage", "services/{ServiceGuid}/serviceusage", &get_service_usage::ABOUT, |call| {
         Box::pin(get_service_usage::handle(call))
     }),
-    Route::new("GetServicesUsage", "services/usage", |call| Box::pin(get_services_usage::handle(call))),
-    Route::new("GetResellerServiceUsage", "resellers/{ResellerGuid}/serviceusagelist", |call| {
-        Box::pin(get_reseller_service_usage::handle(call))
+    Route::new("GetServicesUsage", "services/usage", &get_services_usage::ABOUT, |call| {
+        Box::pin(get_services_usage::handle(call))
     }),
-    Route::new("GetService", "services/{ServiceGuid}", |call| Box::pin(get_service::handle(call))),
-    Route::new("SearchServices", "services", |call| Box::pin(search_services::handle(call))),
-    Route::new("Ping", "ping", |call| Box::pin(ping::handle(call))),
+    Route::new(
+        "GetResellerServiceUsage",
+        "resellers/{ResellerGuid}/serviceusagelist",
+        &get_reseller_service_usage::ABOUT,
+        |call| Box::pin(get_reseller_service_usage::handle(call)),
+    ),
+    Route::new("GetService", "services/{ServiceGuid}", &get_service::ABOUT, |call| Box::pin(get_service::handle(call))),
+    Route::new("SearchServices", "services", &search_services::ABOUT, |call| Box::pin(search_services::handle(call))),
+    Route::new("ExportUsage", "export", &export_usage::ABOUT, |call| Box::pin(export_usage::handle(call))),
+    Route::new("Ping", "ping", &ping::ABOUT, |call| Box::pin(ping::handle(call))),
 ];
 
 /// What every route takes, as the header `Allow` has it.
@@ -38,12 +45,18 @@ type Handled = Pin<Box<dyn Future<Output = Result<Reply, ApiError>> + Send>>;
 pub(super) struct Route {
     pub operation: &'static str,
     pub path: &'static str,
+    pub about: &'static About,
     pub handler: fn(Call) -> Handled,
 }
 
 impl Route {
-    const fn new(operation: &'static str, path: &'static str, handler: fn(Call) -> Handled) -> Self {
-        Self { operation, path, handler }
+    const fn new(
+        operation: &'static str,
+        path: &'static str,
+        about: &'static About,
+        handler: fn(Call) -> Handled,
+    ) -> Self {
+        Self { operation, path, about, handler }
     }
 }
 
@@ -67,14 +80,8 @@ const PREFIXES: usize = 2;
 /// # Errors
 /// When no route has this path, or the one that has it takes another method.
 pub(super) fn find<'r>(routes: &'r [Route], method: &Method, path: &str) -> Result<Found<'r>, ApiError> {
-    // Split first: a slash that is escaped is part of its segment.
-    let mut segments: Vec<String> = path
-        .split('/')
-        .filter(|segment| !segment.is_empty())
-        .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
-        .collect();
-    let prefixes = segments.iter().take(PREFIXES).take_while(|segment| segment.eq_ignore_ascii_case(PREFIX)).count();
-    let segments = &mut segments[prefixes..];
+    let mut segments = below_prefix(path);
+    let segments = segments.as_mut_slice();
     let suffix = segments.last_mut().and_then(take_suffix);
     // Fewer variables win, so that literals beat them.
     let by_path = routes
@@ -88,6 +95,16 @@ pub(super) fn find<'r>(routes: &'r [Route], method: &Method, path: &str) -> Resu
         return Err(ApiError::MethodNotAllowed);
     }
     Ok(Found { suffix, ..found })
+}
+
+/// The segments of a path behind the prefix. They are split first: a slash that is escaped is part of its segment.
+pub(super) fn below_prefix(path: &str) -> Vec<String> {
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    let mut segments: Vec<String> =
+        segments.map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned()).collect();
+    let prefixes = segments.iter().take(PREFIXES).take_while(|segment| segment.eq_ignore_ascii_case(PREFIX)).count();
+    segments.drain(..prefixes);
+    segments
 }
 
 /// Takes a suffix that names a format off the last segment.
@@ -135,7 +152,7 @@ mod tests {
     use super::*;
 
     const fn route(operation: &'static str, path: &'static str) -> Route {
-        Route::new(operation, path, |call| Box::pin(ping::handle(call)))
+        Route::new(operation, path, &ping::ABOUT, |call| Box::pin(ping::handle(call)))
     }
 
     /// With a variable before the literals that it must give way to.

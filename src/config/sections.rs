@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -68,6 +69,15 @@ pub struct Api {
     pub listen: SocketAddr,
     pub auth: ApiAuth,
     pub hide_forbidden: bool,
+    pub cors_origins: Vec<String>,
+    /// None: requests are not counted.
+    pub requests_per_second: Option<NonZeroU32>,
+    pub requests_at_once: NonZeroU32,
+    pub max_connections: usize,
+    pub idle_timeout: Duration,
+    pub max_header_bytes: usize,
+    pub max_target_bytes: usize,
+    pub max_body_bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +134,15 @@ impl Config {
                 listen: parse(layers, "api.listen")?,
                 auth: check(layers, "api.auth", auth)?,
                 hide_forbidden: parse(layers, "api.hide_forbidden")?,
+                cors_origins: check(layers, "api.cors_origins", origins)?,
+                requests_per_second: check(layers, "api.requests_per_second", |text| within(text, 0..=1_000_000))
+                    .map(|number| u32::try_from(number).ok().and_then(NonZeroU32::new))?,
+                requests_at_once: parse(layers, "api.requests_at_once")?,
+                max_connections: check(layers, "api.max_connections", |text| within(text, 1..=1_000_000))?,
+                idle_timeout: check(layers, "api.idle_timeout", idle_timeout)?,
+                max_header_bytes: check(layers, "api.max_header_bytes", |text| within(text, 8_192..=1_048_576))?,
+                max_target_bytes: check(layers, "api.max_target_bytes", |text| within(text, 256..=65_536))?,
+                max_body_bytes: check(layers, "api.max_body_bytes", |text| within(text, 0..=1_073_741_824))? as u64,
             },
             schedule: Schedule {
                 ingest: check(layers, "schedule.ingest", cron)?,
@@ -182,6 +201,33 @@ fn store_url(layers: &Layers, data_dir: &Path) -> Result<StoreUrl, ConfigError> 
 
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; expected a duration such as 90s, 24h or 7days"))
+}
+
+fn idle_timeout(text: &str) -> Result<Duration, String> {
+    let bounds = Duration::from_secs(1)..=Duration::from_hours(1);
+    duration(text).and_then(|time| {
+        bounds.contains(&time).then_some(time).ok_or_else(|| "expected a duration from 1s to 1h".to_owned())
+    })
+}
+
+/// A browser sends its origin exactly so: scheme and host in lower case, no path, no slash behind.
+fn origins(text: &str) -> Result<Vec<String>, String> {
+    let origin = |text: &str| {
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let is_host = |host: &str| {
+            !host.is_empty()
+                && host
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:[]".contains(&byte))
+        };
+        let expected = || {
+            format!(
+                "'{text}' is no origin; expected a scheme and a host, such as https://reports.example.com, with commas between several"
+            )
+        };
+        host.filter(|host| is_host(host)).map(|_| text.to_owned()).ok_or_else(expected)
+    };
+    text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(origin).collect()
 }
 
 fn earliest(text: &str) -> Result<Instant, String> {
@@ -264,6 +310,9 @@ mod tests {
             ("rollup.threads", "-1"),
             ("api.listen", "8080"),
             ("api.auth", "maybe"),
+            ("api.cors_origins", "https://a.example, *"),
+            ("api.requests_at_once", "0"),
+            ("api.idle_timeout", "0s"),
             ("schedule.ingest", "* * * * *"),
             ("store.url", "mysql://x"),
             ("store.url", "postgres://me:s3cret@db:port/usage"),
@@ -279,6 +328,9 @@ mod tests {
         --test: `rollup.threads` is '-1', which can't be: invalid digit found in string
         --test: `api.listen` is '8080', which can't be: invalid socket address syntax
         --test: `api.auth` is 'maybe', which can't be: expected keys or off
+        --test: `api.cors_origins` is 'https://a.example, *', which can't be: '*' is no origin; expected a scheme and a host, such as https://reports.example.com, with commas between several
+        --test: `api.requests_at_once` is '0', which can't be: number would be zero for non-zero type
+        --test: `api.idle_timeout` is '0s', which can't be: expected a duration from 1s to 1h
         --test: `schedule.ingest` is '* * * * *', which can't be: Invalid pattern: Pattern must have 6 or 7 fields when seconds are required and years are optional.; expected cron with seconds, such as 0 */5 * * * *
         --test: `store.url` is 'mysql://x', which can't be: expected sqlite:PATH, postgres://USER@HOST/DATABASE, or nothing for usage.db in the data directory
         --test: `store.url` is 'postgres://me:********@db:port/usage', which can't be: error with configuration: invalid port number

@@ -33,7 +33,12 @@ impl<'c> Front<'c> {
         let address = listener.local_addr().context("the API listens nowhere")?;
         let api = Arc::new(Api::without_store(clock, config.reporting.timezone, &config.api));
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(api::serve(listener, api.clone(), stop.clone().cancelled_owned()));
+        let serving = tokio::spawn(api::serve(
+            listener,
+            api.clone(),
+            api::Bounds::new(&config.api),
+            stop.clone().cancelled_owned(),
+        ));
         Ok(Self { config, api, address, serving, stop })
     }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::StreamExt as _;
 use uuid::Uuid;
 
-use super::db::{ByDialect, Query};
+use super::db::{ByDialect, Guids, Query, Spelled};
 use super::directory::entry;
 use super::usage::{is_locked, lockable_row};
 use super::{Result, Store};
@@ -157,6 +157,33 @@ impl Store {
             None if window.offset == 0 => Ok(0),
             None => self.count_services(filter).await,
         }
+    }
+
+    /// The next services that have rows, in the order of their GUIDs, behind one of them: those of a filter, and of these, if any are
+    /// named. A service without a directory entry is nobody's, and has no status.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn services_behind(
+        &self,
+        last: Option<Uuid>,
+        filter: &ServiceFilter,
+        named: &[Uuid],
+        most: usize,
+    ) -> Result<Vec<Uuid>> {
+        static NEXT: Spelled = Spelled::new(
+            "SELECT p.service_guid FROM service_progress p LEFT JOIN service_entries e ON e.service_guid = p.service_guid
+             WHERE ($1 IS NULL OR p.service_guid > $1) AND ($2 IS NULL OR e.partner_guid = $2)
+                 AND ($3 IS NULL OR e.reseller_guid = $3) AND ($4 IS NULL OR p.service_guid = $4)
+                 AND ($5 OR coalesce(e.status, '') NOT IN ('Blocked', 'Provisioning'))
+                 AND ($6 OR p.service_guid {in guids $7})
+             ORDER BY p.service_guid LIMIT $8",
+        );
+        let next =
+            self.db.readers.sql(&NEXT).bind(last).bind(filter.partner).bind(filter.reseller).bind(filter.service);
+        let next = next.bind(!filter.with_usage_only).bind(named.is_empty()).bind(Guids::from(named));
+        let rows = next.bind(i64::try_from(most).unwrap_or(i64::MAX)).all().await?;
+        rows.iter().map(|row| row.get("service_guid")).collect()
     }
 
     /// How many services a filter wants.

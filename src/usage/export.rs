@@ -103,7 +103,7 @@ impl<'a> Writer<'a> {
     fn new(format: ExportFormat, out: &'a mut (dyn Write + Send)) -> Result<Self, ExportError> {
         Ok(match format {
             ExportFormat::Csv => {
-                writeln!(out, "{},{}", KEYS.join(","), NUMBERS.join(","))?;
+                out.write_all(csv_header().as_bytes())?;
                 Self::Csv(out)
             }
             ExportFormat::Ndjson => Self::Ndjson(out),
@@ -117,25 +117,8 @@ impl<'a> Writer<'a> {
 
     fn write(&mut self, rows: &[UsageRow]) -> Result<(), ExportError> {
         match self {
-            Self::Csv(out) => {
-                for row in rows {
-                    write!(out, "{},{},{}", row.service.simple(), row.period_type.name(), row.period)?;
-                    for number in row.numbers.0 {
-                        write!(out, ",{number}")?;
-                    }
-                    out.write_all(b"\n")?;
-                }
-            }
-            Self::Ndjson(out) => {
-                for row in rows {
-                    let (service, period_type, period) = (row.service.simple(), row.period_type.name(), row.period);
-                    write!(out, r#"{{"ServiceGuid":"{service}","PeriodType":"{period_type}","Period":"{period}""#)?;
-                    for (name, number) in NUMBERS.iter().zip(row.numbers.0) {
-                        write!(out, r#","{name}":{number}"#)?;
-                    }
-                    out.write_all(b"}\n")?;
-                }
-            }
+            Self::Csv(out) => write_csv(rows, out)?,
+            Self::Ndjson(out) => write_ndjson(rows, out)?,
             Self::Parquet(writer) => writer.write(&batch(rows))?,
         }
         Ok(())
@@ -147,6 +130,39 @@ impl<'a> Writer<'a> {
         }
         Ok(())
     }
+}
+
+/// The first line of CSV.
+#[must_use]
+pub fn csv_header() -> String {
+    format!("{},{}\n", KEYS.join(","), NUMBERS.join(","))
+}
+
+/// # Errors
+/// When `out` can't be written.
+pub fn write_csv(rows: &[UsageRow], out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+    for row in rows {
+        write!(out, "{},{},{}", row.service.simple(), row.period_type.name(), row.period)?;
+        for number in row.numbers.0 {
+            write!(out, ",{number}")?;
+        }
+        out.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+/// # Errors
+/// When `out` can't be written.
+pub fn write_ndjson(rows: &[UsageRow], out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+    for row in rows {
+        let (service, period_type, period) = (row.service.simple(), row.period_type.name(), row.period);
+        write!(out, r#"{{"ServiceGuid":"{service}","PeriodType":"{period_type}","Period":"{period}""#)?;
+        for (name, number) in NUMBERS.iter().zip(row.numbers.0) {
+            write!(out, r#","{name}":{number}"#)?;
+        }
+        out.write_all(b"}\n")?;
+    }
+    Ok(())
 }
 
 fn schema() -> Schema {

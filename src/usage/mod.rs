@@ -1,5 +1,6 @@
 //! The read module: the one place that answers questions about usage, for the API, the export and the command line.
 
+pub mod bulk;
 pub mod export;
 pub mod restatements;
 pub mod services;

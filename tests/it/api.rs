@@ -98,7 +98,7 @@ impl World {
         Self { dir, database, config, store }
     }
 
-    fn api_at(&self, now: &str) -> Api {
+    pub fn api_at(&self, now: &str) -> Api {
         Api::new(self.store.clone(), now.parse().unwrap(), self.config.reporting.timezone, &self.config.api)
     }
 
@@ -215,7 +215,7 @@ async fn a_report_has_the_published_members_in_order_and_its_standing_in_headers
     for (name, value) in [
         ("content-type", "application/json; charset=utf-8"),
         ("content-length", answer.body.len().to_string().as_str()),
-        ("vary", "Accept"),
+        ("vary", "Accept, Accept-Encoding"),
         ("cache-control", "private, no-cache"),
         ("x-usage-state", "settling"),
         ("x-usage-revision", "1"),
@@ -331,7 +331,7 @@ async fn who_has_the_document_is_told_304_with_the_current_headers(on: On) {
         assert_eq!((unchanged.status, unchanged.body.as_str()), (StatusCode::NOT_MODIFIED, ""));
         assert_eq!(unchanged.header("x-usage-state"), Some("closed"), "it was settling");
         assert_eq!(unchanged.header("etag"), Some(tag.as_str()));
-        assert_eq!(unchanged.header("vary"), Some("Accept"));
+        assert_eq!(unchanged.header("vary"), Some("Accept, Accept-Encoding"));
         assert_eq!(unchanged.header("last-modified"), first.header("last-modified"));
     }
     assert_eq!(again(INGESTED, "\"other\"", Method::GET).await.status, StatusCode::OK);
@@ -595,9 +595,10 @@ async fn a_served_api_answers_bounds_its_requests_and_ends_when_it_is_told_to(on
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(api::serve(listener, world.api_at(INGESTED), async {
-        let _ = stopped.await;
-    }));
+    let serving =
+        tokio::spawn(api::serve(listener, world.api_at(INGESTED), api::Bounds::new(&world.config.api), async {
+            let _ = stopped.await;
+        }));
     let exchange = move |request: String| {
         tokio::task::spawn_blocking(move || {
             let mut stream = std::net::TcpStream::connect(address).unwrap();

@@ -29,7 +29,7 @@ const PRINCIPALS: [&str; 12] = [
 ];
 
 /// By operation: the status, and of lists the total.
-const EXPECTED: [(&str, [&str; 12]); 6] = [
+const EXPECTED: [(&str, [&str; 12]); 7] = [
     ("GetServiceUsage", ["200", "200", "403", "200", "403", "200", "403", "403", "401", "401", "401", "401"]),
     (
         "GetServicesUsage",
@@ -44,6 +44,7 @@ const EXPECTED: [(&str, [&str; 12]); 6] = [
         "SearchServices",
         ["200 4", "200 2", "200 0", "200 1", "200 0", "200 1", "200 0", "200 0", "401", "401", "401", "401"],
     ),
+    ("ExportUsage", ["200", "200", "200", "200", "200", "200", "200", "200", "401", "401", "401", "401"]),
     ("Ping", ["200", "200", "200", "200", "200", "200", "200", "200", "401", "401", "401", "401"]),
 ];
 
@@ -82,7 +83,9 @@ fn forms(operation: &str, path: &str) -> Vec<String> {
         "GetResellerServiceUsage" => format!("?resellerGuid={reseller}"),
         _ => String::new(),
     };
-    let by_format = ["json", "xml", "csv", "jsv"].map(|format| format!("/api/{format}/reply/{operation}{query}"));
+    // Rows have formats of their own.
+    let formats: &[&str] = if operation == "ExportUsage" { &["csv"] } else { &["json", "xml", "csv", "jsv"] };
+    let by_format = formats.iter().map(|format| format!("/api/{format}/reply/{operation}{query}"));
     let by_name = [format!("/api/{operation}{query}"), format!("/{operation}{query}")];
     [format!("/api/{path}"), format!("/{path}/"), format!("/api/api/{path}")]
         .into_iter()

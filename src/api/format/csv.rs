@@ -12,7 +12,7 @@ pub(super) fn write(document: &Object<'_>) -> Vec<u8> {
     });
     let mut out = String::new();
     if let Some((columns, items)) = results {
-        line(&mut out, columns.iter().map(|column| (*column).to_owned()));
+        line(&mut out, columns.iter().map(|column| column.name.to_owned()));
         for item in items {
             line(&mut out, item.members().map(|(_, value)| cell(value)));
         }
@@ -38,7 +38,7 @@ fn line(out: &mut String, cells: impl Iterator<Item = String>) {
 fn cell(value: &Value<'_>) -> String {
     match value {
         Value::Null => String::new(),
-        Value::Text(text) => text.clone().into_owned(),
+        Value::Text(text) => defused(text),
         Value::Guid(guid) => guid.simple().to_string(),
         Value::DateTime(time) => shortest_date_time(*time),
         Value::Integer(number) => number.to_string(),
@@ -48,10 +48,51 @@ fn cell(value: &Value<'_>) -> String {
     }
 }
 
+/// A text that a spreadsheet would take for a formula, with an apostrophe before it; somebody may have named a service so. A
+/// text that is a number is one to a spreadsheet, too, and stays as it is, as numbers do that are none of texts.
+fn defused(text: &str) -> String {
+    let is_risky = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
+    if is_risky && !is_number(text) { format!("'{text}") } else { text.to_owned() }
+}
+
+/// Digits with a sign before them, and perhaps a fraction.
+fn is_number(text: &str) -> bool {
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (whole, fraction) = text[1..].split_once('.').map_or((&text[1..], None), |(whole, rest)| (whole, Some(rest)));
+    text.starts_with(['+', '-']) && is_digits(whole) && fraction.is_none_or(is_digits)
+}
+
 fn quoted(cell: String) -> String {
     if cell.contains([',', '"', '\r', '\n']) || cell.starts_with(['[', '{']) {
         format!("\"{}\"", cell.replace('"', "\"\""))
     } else {
         cell
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formulas_are_defused_and_numbers_are_not() {
+        for (text, expected) in [
+            ("=1+1", "'=1+1"),
+            ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+            ("-2+3", "'-2+3"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("\t=1", "'\t=1"),
+            ("\r=1", "'\r=1"),
+            ("-", "'-"),
+            ("-1.", "'-1."),
+            ("-\u{663}", "'-\u{663}"),
+            ("-5", "-5"),
+            ("+4.25", "+4.25"),
+            ("a=b", "a=b"),
+            ("", ""),
+        ] {
+            assert_eq!(defused(text), expected);
+        }
+        assert_eq!(cell(&Value::Integer(-5)), "-5");
     }
 }

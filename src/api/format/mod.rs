@@ -103,7 +103,7 @@ fn shortest_date_time(time: DateTime<Utc>) -> String {
 }
 
 /// A member's name in camel case.
-fn camel_case(name: &str) -> impl Iterator<Item = char> {
+pub(super) fn camel_case(name: &str) -> impl Iterator<Item = char> {
     let mut letters = name.chars();
     letters.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(letters)
 }
@@ -115,12 +115,32 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::api::wire::document::{RESPONSE_STATUS, Type, Value};
+    use crate::api::wire::document::{Kind, Member, RESPONSE_STATUS, Type, Value, WITH_RESPONSE_STATUS};
 
-    static ITEM: Type = Type { name: "Item", members: &["Guid", "Name", "On", "At", "Count", "Inner"] };
-    static INNER: Type = Type { name: "Inner", members: &["Text", "Other"] };
-    static LIST: Type = Type { name: "ListResponse", members: &["Total", "Results"] };
-    static ONE: Type = Type { name: "OneResponse", members: &[RESPONSE_STATUS] };
+    static ITEM: Type = Type {
+        name: "Item",
+        members: &[
+            Member::always("Guid", Kind::Guid),
+            Member::if_set("Name", Kind::Text),
+            Member::always("On", Kind::DateTime),
+            Member::always("At", Kind::DateTime),
+            Member::always("Count", Kind::Integer),
+            Member::always("Inner", Kind::Object(&INNER)),
+        ],
+        base: None,
+    };
+    static INNER: Type = Type {
+        name: "Inner",
+        members: &[Member::always("Text", Kind::Text), Member::if_set("Other", Kind::Text)],
+        base: None,
+    };
+    static LIST: Type = Type {
+        name: "ListResponse",
+        members: &[Member::always("Total", Kind::Integer), Member::always("Results", Kind::List(&ITEM))],
+        base: Some(&WITH_RESPONSE_STATUS),
+    };
+    static ONE: Type =
+        Type { name: "OneResponse", members: &[Member::if_set(RESPONSE_STATUS, Kind::Text)], base: Some(&ITEM) };
 
     fn item(name: &str) -> Object<'_> {
         let at = |hour| Utc.with_ymd_and_hms(2026, 3, 4, hour, 0, 0).unwrap();

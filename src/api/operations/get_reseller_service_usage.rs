@@ -4,13 +4,21 @@ use uuid::Uuid;
 
 use super::get_services_usage;
 use crate::api::Call;
+use crate::api::about::{self, About, Gives, Param};
 use crate::api::auth::Principal;
 use crate::api::error::ApiError;
 use crate::api::params::required;
 use crate::api::reply::Reply;
+use crate::api::wire::service_usage;
 use crate::model::PeriodType;
 use crate::store::{Role, ServiceFilter};
 use crate::usage::Reports;
+
+pub(in crate::api) static ABOUT: About = About {
+    summary: "Yesterday's numbers of a reseller's services, by page. Deprecated: GetServicesUsage can do more.",
+    takes: &[Param::path("ResellerGuid", "The reseller."), about::PAGE, about::PAGE_SIZE, about::AS_OF],
+    gives: Gives::Report(&service_usage::PAGED_RESPONSE),
+};
 
 pub(in crate::api) async fn handle(call: Call) -> Result<Reply, ApiError> {
     let Call { api, principal, mut params, format } = call;

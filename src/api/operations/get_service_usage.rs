@@ -2,11 +2,18 @@
 //! section 6, rule 1).
 
 use crate::api::Call;
+use crate::api::about::{self, About, Gives, Param};
 use crate::api::error::ApiError;
 use crate::api::params::required;
 use crate::api::reply::{Reply, Standing};
 use crate::api::wire::service_usage;
 use crate::model::PeriodType;
+
+pub(in crate::api) static ABOUT: About = About {
+    summary: "One service's numbers for one period.",
+    takes: &[Param::path("ServiceGuid", "The service."), about::PERIOD_TYPE, about::PERIOD, about::AS_OF],
+    gives: Gives::Report(&service_usage::RESPONSE),
+};
 
 pub(in crate::api) async fn handle(call: Call) -> Result<Reply, ApiError> {
     let Call { api, principal, mut params, format } = call;

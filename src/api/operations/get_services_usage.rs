@@ -1,6 +1,7 @@
 //! GetServicesUsage: the numbers of all services that the caller may see, for one period, by page.
 
 use crate::api::Call;
+use crate::api::about::{self, About, Gives, Kind, Param};
 use crate::api::error::ApiError;
 use crate::api::format::Format;
 use crate::api::reply::{Reply, Standing};
@@ -9,6 +10,23 @@ use crate::api::wire::service_usage;
 use crate::model::PeriodType;
 use crate::store::ServiceFilter;
 use crate::usage::services::ServicesUsage;
+
+pub(in crate::api) static ABOUT: About = About {
+    summary: "The numbers of all services that the caller may see, for one period, by page; without those that are Blocked or Provisioning.",
+    takes: &[
+        about::PAGE,
+        about::PAGE_SIZE,
+        Param::optional("PartnerGuid", Kind::Guid, "Only services of this partner."),
+        Param::optional("ResellerGuid", Kind::Guid, "Only services of this reseller."),
+        Param::optional("ServiceGuid", Kind::Guid, "Only this service."),
+        about::CREATED_AFTER,
+        about::CREATED_BEFORE,
+        about::PERIOD_TYPE,
+        about::PERIOD,
+        about::AS_OF,
+    ],
+    gives: Gives::Report(&service_usage::PAGED_RESPONSE),
+};
 
 pub(in crate::api) async fn handle(call: Call) -> Result<Reply, ApiError> {
     let Call { api, principal, mut params, format } = call;

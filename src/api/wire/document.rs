@@ -6,11 +6,78 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// A type of the contract: its name, and its own members in the order that was published, in Pascal case.
+use super::response_status;
+
+/// A type of the contract: its name, and its own members in the order that was published. What is told about the API is made
+/// from it, and what is answered is held against it where debug assertions are on, as they are in tests.
 #[derive(Debug)]
 pub(in crate::api) struct Type {
     pub name: &'static str,
-    pub members: &'static [&'static str],
+    pub members: &'static [Member],
+    /// What it inherits.
+    pub base: Option<&'static Type>,
+}
+
+#[derive(Debug)]
+pub(in crate::api) struct Member {
+    /// In Pascal case.
+    pub name: &'static str,
+    pub kind: Kind,
+    /// Whether it is never null.
+    pub always: bool,
+}
+
+/// What a member holds.
+#[derive(Debug)]
+pub(in crate::api) enum Kind {
+    Text,
+    Guid,
+    DateTime,
+    Integer,
+    /// One of these names.
+    Choice(&'static Choice),
+    Object(&'static Type),
+    List(&'static Type),
+}
+
+/// An enumeration of the contract, with its values in the order that was published.
+#[derive(Debug)]
+pub(in crate::api) struct Choice {
+    pub name: &'static str,
+    pub values: &'static [&'static str],
+}
+
+impl Member {
+    pub const fn always(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, always: true }
+    }
+
+    pub const fn if_set(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, always: false }
+    }
+
+    fn takes(&self, value: &Value<'_>) -> bool {
+        match (&self.kind, value) {
+            (_, Value::Null) => !self.always,
+            (Kind::Text, Value::Text(_))
+            | (Kind::Guid, Value::Guid(_))
+            | (Kind::DateTime, Value::DateTime(_))
+            | (Kind::Integer, Value::Integer(_) | Value::Unsigned(_)) => true,
+            (Kind::Choice(choice), Value::Text(text)) => choice.values.contains(&text.as_ref()),
+            (Kind::Object(of), Value::Object(object)) => of.name == object.of.name,
+            (Kind::List(of), Value::List(items_of, items)) => {
+                of.name == items_of.name && items.iter().all(|item| item.of.name == of.name)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Type {
+    /// All members, in wire order.
+    pub fn all_members(&self) -> impl Iterator<Item = &'static Member> {
+        self.members.iter().chain(self.base.into_iter().flat_map(|base| base.members))
+    }
 }
 
 /// Whatever has members.
@@ -39,15 +106,21 @@ pub(in crate::api) enum Value<'a> {
 /// What every response inherits or declares; in one that succeeded it is null.
 pub(in crate::api) const RESPONSE_STATUS: &str = "ResponseStatus";
 
-static WITH_RESPONSE_STATUS: Type = Type { name: "WithResponseStatus", members: &[RESPONSE_STATUS] };
+/// What a response inherits that declares members of its own.
+pub(in crate::api) static WITH_RESPONSE_STATUS: Type =
+    Type { name: "WithResponseStatus", members: &[response_status::MEMBER], base: None };
 
 impl<'a> Object<'a> {
     pub fn new(of: &'static Type, values: Vec<Value<'a>>) -> Self {
         debug_assert_eq!(of.members.len(), values.len(), "{}", of.name);
+        for (member, value) in of.members.iter().zip(&values) {
+            debug_assert!(member.takes(value), "{}.{} is {value:?}", of.name, member.name);
+        }
         Self { of, values, base: None }
     }
 
     pub fn inherits(self, base: Object<'a>) -> Self {
+        debug_assert_eq!(self.of.base.map(|of| of.name), Some(base.of.name), "{}", self.of.name);
         Self { base: Some(Box::new(base)), ..self }
     }
 
@@ -58,7 +131,7 @@ impl<'a> Object<'a> {
 
     /// The object's own members, with their names.
     pub fn own(&self) -> impl Iterator<Item = (&'static str, &Value<'a>)> {
-        self.of.members.iter().copied().zip(&self.values)
+        self.of.members.iter().map(|member| member.name).zip(&self.values)
     }
 
     /// All members, in wire order.

@@ -1,10 +1,18 @@
 //! The members that every list has, and what page of it is wanted.
 
-use super::document::{Object, Type, Value};
+use super::document::{Kind, Member, Object, Type, Value};
 use crate::store::Window;
 
 /// The members of a paged response.
-pub(in crate::api) const MEMBERS: [&str; 5] = ["PageSize", "TotalPages", "TotalItems", "CurrentPage", "Results"];
+pub(in crate::api) const fn members(of: &'static Type) -> [Member; 5] {
+    [
+        Member::always("PageSize", Kind::Integer),
+        Member::always("TotalPages", Kind::Integer),
+        Member::always("TotalItems", Kind::Integer),
+        Member::always("CurrentPage", Kind::Integer),
+        Member::always("Results", Kind::List(of)),
+    ]
+}
 
 /// A page of a list.
 #[derive(Clone, Copy, Debug)]

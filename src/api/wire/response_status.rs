@@ -3,6 +3,37 @@
 
 use serde::Serialize;
 
+use super::document::{Kind, Member, RESPONSE_STATUS, Type};
+use super::service::STATUS;
+
+/// The member that every response has, for what is told about the API.
+pub(in crate::api) const MEMBER: Member = Member::if_set(RESPONSE_STATUS, Kind::Object(&TYPE));
+
+static TYPE: Type = Type {
+    name: "ResponseStatus",
+    members: &[
+        Member::always("ErrorCode", Kind::Text),
+        Member::always("Message", Kind::Text),
+        Member::always("Errors", Kind::List(&FIELD_ERROR)),
+        Member::if_set("Meta", Kind::Object(&META)),
+    ],
+    base: None,
+};
+static FIELD_ERROR: Type = Type {
+    name: "ResponseError",
+    members: &[
+        Member::always("ErrorCode", Kind::Text),
+        Member::always("FieldName", Kind::Text),
+        Member::always("Message", Kind::Text),
+    ],
+    base: None,
+};
+static META: Type =
+    Type { name: "ResponseMeta", members: &[Member::always("ServiceStatus", Kind::Choice(&STATUS))], base: None };
+/// What an error is told in, for what is told about the API.
+pub(in crate::api) static ERROR_RESPONSE: Type =
+    Type { name: "ErrorResponse", members: &[Member::always(RESPONSE_STATUS, Kind::Object(&TYPE))], base: None };
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::api) struct ErrorResponse {

@@ -1,32 +1,48 @@
 //! `Service`: a directory entry, and the responses that it comes in.
 
-use super::document::{Object, RESPONSE_STATUS, Type, Value};
-use super::{page, value};
+use super::document::{Choice, Kind, Member, Object, Type, Value, WITH_RESPONSE_STATUS};
+use super::{page, response_status, value};
 use crate::model;
 
+pub(in crate::api) static STATUS: Choice = Choice {
+    name: "ServiceStatus",
+    values: &[
+        "Blocked",
+        "AccountCancelled",
+        "AccountSuspended",
+        "Provisioning",
+        "TrialExpired",
+        "TrialActive",
+        "DemoAccount",
+        "CertifiedSecure",
+    ],
+};
 static SERVICE: Type = Type {
     name: "Service",
     members: &[
-        "ServiceGuid",
-        "Name",
-        "Status",
-        "ServiceCode",
-        "ReferenceId",
-        "PrimaryDomain",
-        "CreatedOn",
-        "TrialEndDate",
-        "EffectiveDate",
-        "InitialTerm",
-        "CollectionGuid",
-        "ClientGuid",
-        "ResellerGuid",
-        "ResellerName",
-        "PartnerGuid",
-        "PartnerName",
+        Member::always("ServiceGuid", Kind::Guid),
+        Member::if_set("Name", Kind::Text),
+        Member::always("Status", Kind::Choice(&STATUS)),
+        Member::if_set("ServiceCode", Kind::Text),
+        Member::if_set("ReferenceId", Kind::Text),
+        Member::if_set("PrimaryDomain", Kind::Text),
+        Member::always("CreatedOn", Kind::DateTime),
+        Member::if_set("TrialEndDate", Kind::DateTime),
+        Member::if_set("EffectiveDate", Kind::DateTime),
+        Member::always("InitialTerm", Kind::Integer),
+        Member::if_set("CollectionGuid", Kind::Guid),
+        Member::if_set("ClientGuid", Kind::Guid),
+        Member::if_set("ResellerGuid", Kind::Guid),
+        Member::if_set("ResellerName", Kind::Text),
+        Member::if_set("PartnerGuid", Kind::Guid),
+        Member::if_set("PartnerName", Kind::Text),
     ],
+    base: None,
 };
-static RESPONSE: Type = Type { name: "ServiceResponse", members: &[RESPONSE_STATUS] };
-static PAGED_RESPONSE: Type = Type { name: "ServicesPagedResponse", members: &page::MEMBERS };
+pub(in crate::api) static RESPONSE: Type =
+    Type { name: "ServiceResponse", members: &[response_status::MEMBER], base: Some(&SERVICE) };
+pub(in crate::api) static PAGED_RESPONSE: Type =
+    Type { name: "ServicesPagedResponse", members: &page::members(&SERVICE), base: Some(&WITH_RESPONSE_STATUS) };
 
 /// The response of GetService: its status, then the members of the service.
 pub(in crate::api) fn response(of: &model::Service) -> Object<'_> {

@@ -1,53 +1,77 @@
 //! `ServiceUsage`, and the responses that it comes in.
 
-use super::document::{Object, RESPONSE_STATUS, Type, Value};
-use super::service::first_members;
-use super::{page, value};
+use super::document::{Choice, Kind, Member, Object, Type, Value, WITH_RESPONSE_STATUS};
+use super::service::{STATUS, first_members};
+use super::{page, response_status, value};
 use crate::model::{Company, Contact, Numbers};
 use crate::usage;
 
+pub(in crate::api) static PERIOD_TYPE: Choice = Choice { name: "PeriodType", values: &["Daily", "Monthly"] };
 static SERVICE_USAGE: Type = Type {
     name: "ServiceUsage",
     members: &[
-        "ServiceGuid",
-        "Name",
-        "Status",
-        "ServiceCode",
-        "ReferenceId",
-        "PrimaryDomain",
-        "CreatedOn",
-        "TrialEndDate",
-        "EffectiveDate",
-        "InitialTerm",
-        "CollectionGuid",
-        "CollectionName",
-        "ClientGuid",
-        "Contact",
-        "Company",
-        "PeriodType",
-        "Period",
-        "TotalUserCount",
-        "ProUserCount",
-        "GuestUserCount",
-        "DisabledUserCount",
-        "UnregisteredUserCount",
-        "FeatureUsageSecureMessagingGateway",
-        "FeatureUsageSecureMessagingPlus",
-        "FeatureUsageDataLeakPrevention",
-        "FeatureUsageSecureLargeFiles",
-        "FeatureUsageSecureForms",
-        "TotalMessageCount",
-        "TotalAttachmentCount",
-        "AttachmentStorageUsage",
+        Member::always("ServiceGuid", Kind::Guid),
+        Member::if_set("Name", Kind::Text),
+        Member::always("Status", Kind::Choice(&STATUS)),
+        Member::if_set("ServiceCode", Kind::Text),
+        Member::if_set("ReferenceId", Kind::Text),
+        Member::if_set("PrimaryDomain", Kind::Text),
+        Member::always("CreatedOn", Kind::DateTime),
+        Member::if_set("TrialEndDate", Kind::DateTime),
+        Member::if_set("EffectiveDate", Kind::DateTime),
+        Member::always("InitialTerm", Kind::Integer),
+        Member::if_set("CollectionGuid", Kind::Guid),
+        Member::if_set("CollectionName", Kind::Text),
+        Member::if_set("ClientGuid", Kind::Guid),
+        Member::if_set("Contact", Kind::Object(&CONTACT)),
+        Member::if_set("Company", Kind::Object(&COMPANY)),
+        Member::always("PeriodType", Kind::Choice(&PERIOD_TYPE)),
+        Member::always("Period", Kind::DateTime),
+        Member::always("TotalUserCount", Kind::Integer),
+        Member::always("ProUserCount", Kind::Integer),
+        Member::always("GuestUserCount", Kind::Integer),
+        Member::always("DisabledUserCount", Kind::Integer),
+        Member::always("UnregisteredUserCount", Kind::Integer),
+        Member::always("FeatureUsageSecureMessagingGateway", Kind::Integer),
+        Member::always("FeatureUsageSecureMessagingPlus", Kind::Integer),
+        Member::always("FeatureUsageDataLeakPrevention", Kind::Integer),
+        Member::always("FeatureUsageSecureLargeFiles", Kind::Integer),
+        Member::always("FeatureUsageSecureForms", Kind::Integer),
+        Member::always("TotalMessageCount", Kind::Integer),
+        Member::always("TotalAttachmentCount", Kind::Integer),
+        Member::always("AttachmentStorageUsage", Kind::Integer),
     ],
+    base: None,
 };
-static CONTACT: Type = Type { name: "Contact", members: &["Name", "Email", "PhoneNumber"] };
+static CONTACT: Type = Type {
+    name: "Contact",
+    members: &[
+        Member::if_set("Name", Kind::Text),
+        Member::if_set("Email", Kind::Text),
+        Member::if_set("PhoneNumber", Kind::Text),
+    ],
+    base: None,
+};
 static COMPANY: Type = Type {
     name: "Company",
-    members: &["Name", "Address", "City", "StateProvince", "PostalCode", "Country", "Website"],
+    members: &[
+        Member::if_set("Name", Kind::Text),
+        Member::if_set("Address", Kind::Text),
+        Member::if_set("City", Kind::Text),
+        Member::if_set("StateProvince", Kind::Text),
+        Member::if_set("PostalCode", Kind::Text),
+        Member::if_set("Country", Kind::Text),
+        Member::if_set("Website", Kind::Text),
+    ],
+    base: None,
 };
-static RESPONSE: Type = Type { name: "ServiceUsageResponse", members: &[RESPONSE_STATUS] };
-static PAGED_RESPONSE: Type = Type { name: "ServiceUsagePagedResponse", members: &page::MEMBERS };
+pub(in crate::api) static RESPONSE: Type =
+    Type { name: "ServiceUsageResponse", members: &[response_status::MEMBER], base: Some(&SERVICE_USAGE) };
+pub(in crate::api) static PAGED_RESPONSE: Type = Type {
+    name: "ServiceUsagePagedResponse",
+    members: &page::members(&SERVICE_USAGE),
+    base: Some(&WITH_RESPONSE_STATUS),
+};
 
 /// `ServiceUsageResponse`: it declares its status, and inherits every member of the usage.
 pub(in crate::api) fn response(usage: &usage::ServiceUsage) -> Object<'_> {
