@@ -122,7 +122,7 @@ fn contents(criterion: &mut Criterion, log: &Log) {
     let rows: Vec<usize> = (0..usize::try_from(log.largest.rows).expect("rows in memory")).collect();
     group.bench_function("bytes", |bencher| {
         bencher.iter(|| {
-            segment.contents(&rows, &masks, |content| _ = black_box(blake3::hash(content))).expect("a whole segment")
+            segment.contents(&rows, &masks, |content| _ = black_box(blake3::hash(content))).expect("a whole segment");
         });
     });
     group.bench_function("canonical text of events", |bencher| {

@@ -33,6 +33,7 @@ pub(super) struct Param {
 pub(super) enum Need {
     /// Part of the path, and in the query of the routes by name.
     Path,
+    Required,
     Optional,
     /// Optional, and this where it is not there.
     Default(&'static str),
@@ -76,6 +77,10 @@ impl Kind {
 impl Param {
     pub const fn path(name: &'static str, meaning: &'static str) -> Self {
         Self { name, kind: Kind::Guid, need: Need::Path, meaning }
+    }
+
+    pub const fn required(name: &'static str, kind: Kind, meaning: &'static str) -> Self {
+        Self { name, kind, need: Need::Required, meaning }
     }
 
     pub const fn optional(name: &'static str, kind: Kind, meaning: &'static str) -> Self {

@@ -10,7 +10,9 @@ use super::about::About;
 use super::error::ApiError;
 use super::format::Format;
 use super::operations::{
-    export_usage, get_reseller_service_usage, get_service, get_service_usage, get_services_usage, ping, search_services,
+    export_usage, get_partner_service_user_count_report, get_reseller_service_usage,
+    get_reseller_service_user_count_report, get_service, get_service_usage, get_services_usage, ping,
+    search_service_status_changes, search_services,
 };
 use super::reply::Reply;
 
@@ -29,7 +31,22 @@ pub(super) static ROUTES: &[Route] = &[
         &get_reseller_service_usage::ABOUT,
         |call| Box::pin(get_reseller_service_usage::handle(call)),
     ),
+    Route::new(
+        "GetPartnerServiceUserCountReport",
+        "partners/{PartnerGuid}/serviceusercountreport",
+        &get_partner_service_user_count_report::ABOUT,
+        |call| Box::pin(get_partner_service_user_count_report::handle(call)),
+    ),
+    Route::new(
+        "GetResellerServiceUserCountReport",
+        "resellers/{ResellerGuid}/serviceusercountreport",
+        &get_reseller_service_user_count_report::ABOUT,
+        |call| Box::pin(get_reseller_service_user_count_report::handle(call)),
+    ),
     Route::new("GetService", "services/{ServiceGuid}", &get_service::ABOUT, |call| Box::pin(get_service::handle(call))),
+    Route::new("SearchServiceStatusChanges", "services/status", &search_service_status_changes::ABOUT, |call| {
+        Box::pin(search_service_status_changes::handle(call))
+    }),
     Route::new("SearchServices", "services", &search_services::ABOUT, |call| Box::pin(search_services::handle(call))),
     Route::new("ExportUsage", "export", &export_usage::ABOUT, |call| Box::pin(export_usage::handle(call))),
     Route::new("Ping", "ping", &ping::ABOUT, |call| Box::pin(ping::handle(call))),

@@ -21,6 +21,12 @@ names! {
 }
 
 impl ServiceStatus {
+    /// The status of this name: a service that was never told its own is an ordinary one.
+    #[must_use]
+    pub fn of(name: Option<&str>) -> Self {
+        name.and_then(Self::from_name).unwrap_or(Self::CertifiedSecure)
+    }
+
     /// Whether GetServiceUsage refuses the service and lists leave it out (`spec/api.md`, sections 1 and 6).
     #[must_use]
     pub const fn hides_usage(self) -> bool {
@@ -127,10 +133,10 @@ pub struct Company {
 }
 
 impl Service {
-    /// The status, which every answer must have: a service that was never told its own is an ordinary one.
+    /// The status, which every answer must have.
     #[must_use]
     pub fn status(&self) -> ServiceStatus {
-        self.status.as_deref().and_then(ServiceStatus::from_name).unwrap_or(ServiceStatus::CertifiedSecure)
+        ServiceStatus::of(self.status.as_deref())
     }
 
     /// The entry that these patches make, applied in this order (RFC 7396).

@@ -60,7 +60,7 @@ pub use restatements::{Replaced, Version, VersionFilter};
 pub use rollup::RollupCommit;
 pub use rows::{RowFate, RowsWritten, ServiceRows};
 pub use segments::{DiscardedFile, SegmentSize};
-pub use services::{Listed, ServiceFilter, Window};
+pub use services::{Listed, ServiceFilter, StatusTold, Window};
 pub use status::{Ledger, Status};
 pub use usage::RowFilter;
 

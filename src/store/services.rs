@@ -4,13 +4,14 @@ use std::pin::pin;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::StreamExt as _;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::db::{ByDialect, Guids, Query, Spelled};
 use super::directory::entry;
 use super::usage::{is_locked, lockable_row};
-use super::{Result, Store};
-use crate::model::{Day, PeriodType, Service, UsageRow};
+use super::{Result, Store, StoreError};
+use crate::model::{Day, Instant, PeriodType, Service, ServiceStatus, UsageRow};
 
 /// Which services are wanted: those for which all of it holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +38,15 @@ pub struct Window {
 pub struct Listed<T> {
     pub items: Vec<T>,
     pub total: i64,
+}
+
+/// A status that an event told of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusTold {
+    pub service: Uuid,
+    pub time: Instant,
+    /// The ordinary one where the event cleared it.
+    pub status: ServiceStatus,
 }
 
 /// The parameters are those of [`Store::filtered`].
@@ -184,6 +194,40 @@ impl Store {
         let next = next.bind(!filter.with_usage_only).bind(named.is_empty()).bind(Guids::from(named));
         let rows = next.bind(i64::try_from(most).unwrap_or(i64::MAX)).all().await?;
         rows.iter().map(|row| row.get("service_guid")).collect()
+    }
+
+    /// The statuses that were told of the services of a filter, by events that count: by the services' creation and GUID, then in
+    /// event order.
+    ///
+    /// # Errors
+    /// When the database fails, or holds something that it should not.
+    pub async fn told_statuses(&self, filter: &ServiceFilter) -> Result<Vec<StatusTold>> {
+        const PATCHES: &str = concat!(
+            "WITH wanted AS (SELECT service_guid AS guid, created_on AS created ",
+            wanted!(),
+            ") SELECT p.service_guid, p.time, p.patch FROM wanted JOIN service_patches p ON p.service_guid = wanted.guid
+               WHERE p.patch LIKE '%\"status\":%' ORDER BY wanted.created, wanted.guid, p.day, p.position"
+        );
+        let mut told = Vec::new();
+        let mut patches = pin!(filtered(self.db.exports.sql(PATCHES), filter).stream());
+        while let Some(row) = patches.next().await {
+            let row = row?;
+            let patch: Value = serde_json::from_str(row.get("patch")?).map_err(StoreError::inconsistent)?;
+            if let Some(status) = patch.get("status") {
+                let (service, time) = (row.get("service_guid")?, Instant::from_nanos(row.get("time")?));
+                told.push(StatusTold { service, time, status: ServiceStatus::of(status.as_str()) });
+            }
+        }
+        Ok(told)
+    }
+
+    /// The services of a filter.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn wanted_services(&self, filter: &ServiceFilter) -> Result<Vec<Uuid>> {
+        let wanted = self.db.readers.sql(concat!("SELECT service_guid ", wanted!(), " ORDER BY service_guid"));
+        filtered(wanted, filter).all().await?.iter().map(|row| row.get("service_guid")).collect()
     }
 
     /// How many services a filter wants.

@@ -4,6 +4,8 @@ pub mod bulk;
 pub mod export;
 pub mod restatements;
 pub mod services;
+pub mod status_changes;
+pub mod user_counts;
 
 use std::sync::Arc;
 

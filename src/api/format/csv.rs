@@ -1,13 +1,13 @@
 //! CSV: a line for each result of a list, or one of the report that there is; objects within it are JSV.
 
 use super::{jsv, shortest_date_time};
-use crate::api::wire::document::{Object, RESPONSE_STATUS, Value};
+use crate::api::wire::document::{Object, RESPONSE_STATUS, RESULTS, Value};
 
 const END_OF_LINE: &str = "\r\n";
 
 pub(super) fn write(document: &Object<'_>) -> Vec<u8> {
-    let results = document.values.iter().find_map(|value| match value {
-        Value::List(of, items) => Some((of.members, items)),
+    let results = document.own().find_map(|(name, value)| match value {
+        Value::List(of, items) if name == RESULTS => Some((of.members, items)),
         _ => None,
     });
     let mut out = String::new();
@@ -43,6 +43,7 @@ fn cell(value: &Value<'_>) -> String {
         Value::DateTime(time) => shortest_date_time(*time),
         Value::Integer(number) => number.to_string(),
         Value::Unsigned(number) => number.to_string(),
+        Value::Double(number) => number.to_string(),
         Value::Object(object) => jsv::object(object),
         Value::List(_, items) => format!("[{}]", items.iter().map(jsv::object).collect::<Vec<String>>().join(",")),
     }

@@ -90,6 +90,7 @@ pub(super) fn described(route: &Route) -> Markup {
 fn parameter(param: &Param) -> Markup {
     let (place, default) = match param.need {
         Need::Path => ("path", "required"),
+        Need::Required => ("query", "required"),
         Need::Optional => ("query", ""),
         Need::Default(default) => ("query", default),
     };
@@ -115,6 +116,7 @@ fn held(member: &Member) -> Markup {
         Kind::Text => html! { "string" },
         Kind::Guid => html! { "Guid" },
         Kind::DateTime => html! { "DateTime" },
+        Kind::Double => html! { "double" },
         Kind::Integer => html! { "integer" },
         Kind::Choice(choice) => html! { (choice.name) ": " (choice.values.join(", ")) },
         Kind::Object(of) => link(of),

@@ -112,7 +112,7 @@ fn text_parameter(name: &str, meaning: &str, allowed: Json) -> Parameter {
 
 fn parameter(param: &Param, today: Day) -> Parameter {
     let place = if param.need == Need::Path { ParameterIn::Path } else { ParameterIn::Query };
-    let is_required = param.need == Need::Path;
+    let is_required = matches!(param.need, Need::Path | Need::Required);
     let mut allowed = match param.kind {
         Kind::Guid if param.need == Need::Path => json!({"type": "string", "pattern": GUID_IN_PATH}),
         Kind::Guid => json!({"type": "string", "pattern": GUID_OR_NOTHING}),
@@ -230,6 +230,7 @@ fn held(kind: &MemberKind) -> Json {
         MemberKind::Text => json!({"type": "string"}),
         MemberKind::Guid => json!({"type": "string", "pattern": GUID}),
         MemberKind::DateTime => json!({"type": "string", "format": "date-time"}),
+        MemberKind::Double => json!({"type": "number", "format": "double"}),
         MemberKind::Integer => json!({"type": "integer", "format": "int64"}),
         MemberKind::Choice(choice) => json!({"type": "string", "title": choice.name, "enum": choice.values}),
         MemberKind::Object(of) => reference(of),

@@ -34,6 +34,7 @@ pub(in crate::api) enum Kind {
     Guid,
     DateTime,
     Integer,
+    Double,
     /// One of these names.
     Choice(&'static Choice),
     Object(&'static Type),
@@ -62,7 +63,8 @@ impl Member {
             (Kind::Text, Value::Text(_))
             | (Kind::Guid, Value::Guid(_))
             | (Kind::DateTime, Value::DateTime(_))
-            | (Kind::Integer, Value::Integer(_) | Value::Unsigned(_)) => true,
+            | (Kind::Integer, Value::Integer(_) | Value::Unsigned(_))
+            | (Kind::Double, Value::Double(_)) => true,
             (Kind::Choice(choice), Value::Text(text)) => choice.values.contains(&text.as_ref()),
             (Kind::Object(of), Value::Object(object)) => of.name == object.of.name,
             (Kind::List(of), Value::List(items_of, items)) => {
@@ -98,6 +100,8 @@ pub(in crate::api) enum Value<'a> {
     DateTime(DateTime<Utc>),
     Integer(i64),
     Unsigned(u64),
+    /// A finite one; a whole one is written without a fraction.
+    Double(f64),
     Object(Object<'a>),
     /// Objects of one type, which is told so that a table has columns also where it has no rows.
     List(&'static Type, Vec<Object<'a>>),
@@ -105,6 +109,9 @@ pub(in crate::api) enum Value<'a> {
 
 /// What every response inherits or declares; in one that succeeded it is null.
 pub(in crate::api) const RESPONSE_STATUS: &str = "ResponseStatus";
+
+/// The items of a list.
+pub(in crate::api) const RESULTS: &str = "Results";
 
 /// What a response inherits that declares members of its own.
 pub(in crate::api) static WITH_RESPONSE_STATUS: Type =

@@ -7,4 +7,6 @@ pub(super) mod ping;
 pub(super) mod response_status;
 pub(super) mod service;
 pub(super) mod service_usage;
+pub(super) mod status_change;
+pub(super) mod user_count_report;
 pub(super) mod value;

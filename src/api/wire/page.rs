@@ -1,6 +1,6 @@
 //! The members that every list has, and what page of it is wanted.
 
-use super::document::{Kind, Member, Object, Type, Value};
+use super::document::{Kind, Member, Object, RESULTS, Type, Value};
 use crate::store::Window;
 
 /// The members of a paged response.
@@ -10,7 +10,7 @@ pub(in crate::api) const fn members(of: &'static Type) -> [Member; 5] {
         Member::always("TotalPages", Kind::Integer),
         Member::always("TotalItems", Kind::Integer),
         Member::always("CurrentPage", Kind::Integer),
-        Member::always("Results", Kind::List(of)),
+        Member::always(RESULTS, Kind::List(of)),
     ]
 }
 
@@ -26,10 +26,14 @@ pub(in crate::api) struct Page {
 
 impl Page {
     pub fn of<'a>(self, response: &'static Type, of: &'static Type, results: Vec<Object<'a>>) -> Object<'a> {
+        Object::new(response, self.values(of, results).into()).with_response_status()
+    }
+
+    /// The values of [`members`].
+    pub fn values<'a>(self, of: &'static Type, results: Vec<Object<'a>>) -> [Value<'a>; 5] {
         let pages = self.total / self.size + i64::from(self.total % self.size > 0);
-        let numbers = [self.size, pages, self.total, self.number].map(Value::Integer);
-        let values = numbers.into_iter().chain([Value::List(of, results)]).collect();
-        Object::new(response, values).with_response_status()
+        let [size, pages, total, number] = [self.size, pages, self.total, self.number].map(Value::Integer);
+        [size, pages, total, number, Value::List(of, results)]
     }
 
     /// Which items those are, of a list whose total is not known yet.

@@ -7,7 +7,7 @@ use crate::model::{Company, Contact, Numbers};
 use crate::usage;
 
 pub(in crate::api) static PERIOD_TYPE: Choice = Choice { name: "PeriodType", values: &["Daily", "Monthly"] };
-static SERVICE_USAGE: Type = Type {
+pub(super) static SERVICE_USAGE: Type = Type {
     name: "ServiceUsage",
     members: &[
         Member::always("ServiceGuid", Kind::Guid),
@@ -83,7 +83,7 @@ pub(in crate::api) fn paged_response(page: page::Page, usages: &[usage::ServiceU
     page.of(&PAGED_RESPONSE, &SERVICE_USAGE, usages.iter().map(service_usage).collect())
 }
 
-fn service_usage(usage: &usage::ServiceUsage) -> Object<'_> {
+pub(super) fn service_usage(usage: &usage::ServiceUsage) -> Object<'_> {
     let usage::ServiceUsage { service, period_type, period, row } = usage;
     let mut values = Vec::with_capacity(SERVICE_USAGE.members.len());
     values.extend(first_members(service));
