@@ -11,7 +11,7 @@ pub(super) struct Args {}
 impl Args {
     pub async fn run(self, options: &Options) -> anyhow::Result<Outcome> {
         let (config, clock) = (options.configure(&options.layers()?)?, options.clock());
-        let listener = daemon::listen(&config).await?;
+        let listener = daemon::listen(&config)?;
         let open = async || Installation::open(&options.data_dir, config.clone(), clock).await;
         daemon::run(&config, clock, listener, until_asked_to_stop(), open).await?;
         Ok(Outcome::Done)

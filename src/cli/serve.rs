@@ -11,7 +11,7 @@ impl Args {
     pub async fn run(self, options: &Options) -> anyhow::Result<Outcome> {
         let (config, clock) = (options.configure(&options.layers()?)?, options.clock());
         config.store.url.must_exist()?;
-        let listener = daemon::listen(&config).await?;
+        let listener = daemon::listen(&config)?;
         let open = async || Reading::open(&options.data_dir, config.clone(), clock).await;
         daemon::serve(&config, clock, listener, until_asked_to_stop(), open).await?;
         Ok(Outcome::Done)

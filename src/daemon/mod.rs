@@ -3,12 +3,14 @@
 mod front;
 mod scheduler;
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -20,6 +22,8 @@ use scheduler::Ticks;
 
 /// How long a job waits for another process that writes, before it leaves the work to its next turn.
 const LEASE_WAIT: Duration = Duration::from_secs(10);
+/// So many connections may come at once; the system's own limit is often as large. One that finds no room tries again after a second.
+const BACKLOG: u32 = 4_096;
 /// So many merges at a turn: what arrives meanwhile waits for no more than some seconds.
 const MERGES_A_TURN: usize = 4;
 
@@ -27,10 +31,18 @@ const MERGES_A_TURN: usize = 4;
 ///
 /// # Errors
 /// When it is taken, or is not this machine's.
-pub async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+pub fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     let address = config.api.listen;
     let hint = "another program may be using it; api.listen sets another one";
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; {hint}"))
+    bind(address).with_context(|| format!("cannot listen on {address}; {hint}"))
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A port whose last connections are not forgotten yet is free.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Runs the API alone until `stop` is cancelled. A server that is not there is waited for.
