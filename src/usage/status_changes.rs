@@ -1,6 +1,7 @@
 //! When services changed their status: from the history of `service.updated`, as far as it counts.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use uuid::Uuid;
 
@@ -38,18 +39,18 @@ impl Reports {
         window: Window,
     ) -> Result<Listed<StatusChange>, UsageError> {
         let told = self.store.told_statuses(filter).await?;
-        let changes = told.chunk_by(|a, b| a.service == b.service).flat_map(changes);
-        let wanted: Vec<StatusTold> = changes.filter(|change| changed.holds(change.time)).collect();
+        let all = told.chunk_by(|a, b| a.service == b.service).flat_map(changes);
+        let wanted: Vec<StatusTold> = all.filter(|change| changed.holds(change.time)).collect();
         let total = i64::try_from(wanted.len()).unwrap_or(i64::MAX);
         let [offset, limit] = [window.offset, window.limit].map(|number| usize::try_from(number).unwrap_or(usize::MAX));
         let mut usages: HashMap<Uuid, ServiceUsage> = HashMap::new();
         let mut items = Vec::new();
         for change in wanted.into_iter().skip(offset).take(limit) {
             let StatusTold { service, time, status } = change;
-            if !usages.contains_key(&service) {
-                usages.insert(service, self.service_usage(service, PeriodType::Daily, None).await?);
-            }
-            let usage = usages[&service].clone();
+            let usage = match usages.entry(service) {
+                Entry::Occupied(known) => known.get().clone(),
+                Entry::Vacant(new) => new.insert(self.service_usage(service, PeriodType::Daily, None).await?).clone(),
+            };
             items.push(StatusChange { guid: guid(change), status, changed_on: time, usage });
         }
         Ok(Listed { items, total })

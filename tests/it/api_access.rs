@@ -29,7 +29,7 @@ const PRINCIPALS: [&str; 12] = [
 ];
 
 /// By operation: the status, and of lists the total.
-const EXPECTED: [(&str, [&str; 12]); 7] = [
+const EXPECTED: [(&str, [&str; 12]); 10] = [
     ("GetServiceUsage", ["200", "200", "403", "200", "403", "200", "403", "403", "401", "401", "401", "401"]),
     (
         "GetServicesUsage",
@@ -43,6 +43,18 @@ const EXPECTED: [(&str, [&str; 12]); 7] = [
     (
         "SearchServices",
         ["200 4", "200 2", "200 0", "200 1", "200 0", "200 1", "200 0", "200 0", "401", "401", "401", "401"],
+    ),
+    (
+        "GetPartnerServiceUserCountReport",
+        ["200 2", "200 2", "403", "403", "403", "403", "403", "403", "401", "401", "401", "401"],
+    ),
+    (
+        "GetResellerServiceUserCountReport",
+        ["200 1", "200 1", "403", "200 1", "403", "403", "403", "403", "401", "401", "401", "401"],
+    ),
+    (
+        "SearchServiceStatusChanges",
+        ["200 3", "200 2", "200 0", "200 1", "200 0", "200 1", "200 0", "200 0", "401", "401", "401", "401"],
     ),
     ("ExportUsage", ["200", "200", "200", "200", "200", "200", "200", "200", "401", "401", "401", "401"]),
     ("Ping", ["200", "200", "200", "200", "200", "200", "200", "200", "401", "401", "401", "401"]),
@@ -75,19 +87,23 @@ async fn credentials(world: &World) -> Vec<Option<String>> {
 
 /// A route in all its forms, about [`ACME`] and [`RESELLER`].
 fn forms(operation: &str, path: &str) -> Vec<String> {
-    let reseller = RESELLER.simple().to_string();
-    let path = path.replace("{ServiceGuid}", ACME).replace("{ResellerGuid}", &reseller);
+    let (reseller, partner) = (RESELLER.simple().to_string(), PARTNER.simple().to_string());
+    let path = path.replace("{ServiceGuid}", ACME);
+    let path = path.replace("{ResellerGuid}", &reseller).replace("{PartnerGuid}", &partner);
     assert!(!path.contains('{'), "{path} has a variable that the test must fill");
+    let required = if operation.ends_with("UserCountReport") { "?startPeriod=2026-02-01" } else { "" };
     let query = match operation {
         "GetServiceUsage" | "GetService" => format!("?ServiceGuid={ACME}"),
         "GetResellerServiceUsage" => format!("?resellerGuid={reseller}"),
+        "GetResellerServiceUserCountReport" => format!("{required}&resellerGuid={reseller}"),
+        "GetPartnerServiceUserCountReport" => format!("{required}&partnerGuid={partner}"),
         _ => String::new(),
     };
     // Rows have formats of their own.
     let formats: &[&str] = if operation == "ExportUsage" { &["csv"] } else { &["json", "xml", "csv", "jsv"] };
     let by_format = formats.iter().map(|format| format!("/api/{format}/reply/{operation}{query}"));
     let by_name = [format!("/api/{operation}{query}"), format!("/{operation}{query}")];
-    [format!("/api/{path}"), format!("/{path}/"), format!("/api/api/{path}")]
+    [format!("/api/{path}{required}"), format!("/{path}/{required}"), format!("/api/api/{path}{required}")]
         .into_iter()
         .chain(by_name)
         .chain(by_format)

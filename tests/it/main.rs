@@ -10,6 +10,7 @@ mod api;
 mod api_access;
 mod api_formats;
 mod api_lists;
+mod api_reports;
 mod api_surface;
 mod audit;
 mod audit_damage;
