@@ -66,7 +66,7 @@ fn of_partner(query: &str) -> String {
 }
 
 async fn users_are_counted_by_month_with_what_has_changed(on: On) {
-    let world = world(on).await;
+    let world = Box::pin(world(on)).await;
     let answer = world.get(&of_partner("startPeriod=2025-12-31&endPeriod=2026-02-01T10:00:00Z&pageSize=1")).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     let stat = |month: &str, total: i64, changed: &str| {
@@ -100,7 +100,7 @@ async fn users_are_counted_by_month_with_what_has_changed(on: On) {
 }
 
 async fn a_report_of_users_is_the_same_as_the_months_rows(on: On) {
-    let world = world(on).await;
+    let world = Box::pin(world(on)).await;
     for as_of in ["", "&asOf=2026-03-04T10:00:00Z"] {
         let report = world.get(&of_partner(&format!("startPeriod=2025-10-01{as_of}"))).await.json();
         for record in report["results"].as_array().unwrap() {
@@ -178,7 +178,7 @@ fn told(body: &Value) -> Vec<[String; 3]> {
 }
 
 async fn changes_of_status_come_in_order_each_with_its_service(on: On) {
-    let world = world(on).await;
+    let world = Box::pin(world(on)).await;
     let all = world.get("/api/services/status").await;
     assert_eq!(all.status, StatusCode::OK, "{}", all.body);
     let expected = [
@@ -223,7 +223,7 @@ async fn changes_of_status_come_in_order_each_with_its_service(on: On) {
 }
 
 async fn changes_of_status_are_filtered(on: On) {
-    let world = world(on).await;
+    let world = Box::pin(world(on)).await;
     for (query, expected) in [
         (format!("serviceGuid={OTHER}"), 3),
         (format!("resellerGuid={}", RESELLER.simple()), 1),
@@ -248,7 +248,7 @@ async fn changes_of_status_are_filtered(on: On) {
 }
 
 async fn documents_of_reports_have_every_form(on: On) {
-    let world = world(on).await;
+    let world = Box::pin(world(on)).await;
     let query = "startPeriod=2026-01-01&endPeriod=2026-01-01&pageSize=1";
     let form = async |format: &str| {
         let report = world.get(&of_partner(&format!("{query}&format={format}"))).await.body;
