@@ -16,6 +16,7 @@ mod tell;
 mod wire;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
@@ -29,16 +30,19 @@ use axum::http::{HeaderValue, Method, header};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
+use tokio::sync::Semaphore;
 use tracing::{Instrument as _, Span, field};
 use uuid::Uuid;
 
 pub use auth::new_key;
 pub use server::{Bounds, serve};
 
+use crate::audit::user_usage::UserUsage;
 use crate::clock::Clock;
 use crate::config::{self, ApiAuth};
-use crate::model::{Instant, Zone};
-use crate::store::Store;
+use crate::jobs::{self, Reading};
+use crate::model::{Day, Instant, PeriodType, Zone};
+use crate::store::{Store, StoreError};
 use crate::usage::Reports;
 use about::Gives;
 use auth::Principal;
@@ -64,18 +68,23 @@ pub struct Api {
     max_body_bytes: u64,
 }
 
-/// What takes a store.
+/// So many requests at a time read the event log, each on a thread: others wait.
+const READERS_OF_THE_LOG: usize = 2;
+
+/// What takes an installation.
 #[derive(Debug)]
 struct Opened {
     store: Store,
     reports: Reports,
+    reading: Reading,
+    readers: Semaphore,
 }
 
 impl Api {
     #[must_use]
-    pub fn new(store: Store, clock: Clock, zone: Zone, config: &config::Api) -> Self {
-        let api = Self::without_store(clock, zone, config);
-        api.answer_from(store);
+    pub fn new(reading: Reading) -> Self {
+        let api = Self::without_store(reading.clock, reading.config.reporting.timezone, &reading.config.api);
+        api.answer_from(reading);
         api
     }
 
@@ -95,10 +104,27 @@ impl Api {
         }
     }
 
-    /// Answers from this store from now on; the first that is given stays.
-    pub fn answer_from(&self, store: Store) {
+    /// Answers from this installation from now on; the first that is given stays.
+    pub fn answer_from(&self, reading: Reading) {
+        let store = reading.store.clone();
         let reports = Reports::new(store.clone(), self.clock, self.zone);
-        self.opened.get_or_init(|| Opened { store, reports });
+        self.opened.get_or_init(|| Opened { store, reports, reading, readers: Semaphore::new(READERS_OF_THE_LOG) });
+    }
+
+    /// What a service's users did, from the event log.
+    async fn user_usage(
+        &self,
+        service: Uuid,
+        period_type: PeriodType,
+        period: Day,
+    ) -> Result<BTreeMap<Uuid, UserUsage>, ApiError> {
+        let Opened { reading, readers, .. } = self.opened()?;
+        let _turn = readers.acquire().await.map_err(|error| ApiError::Internal(error.into()))?;
+        let users = jobs::user_usage(reading, service, period_type, period).await;
+        users.map_err(|error| match error.downcast::<StoreError>() {
+            Ok(error) => error.into(),
+            Err(error) => ApiError::Internal(error.into()),
+        })
     }
 
     /// What answers for now, or for an instant.

@@ -64,7 +64,7 @@ impl Params {
     }
 
     pub fn period_type(&mut self, name: &'static str) -> Option<PeriodType> {
-        self.read(name, |text| value::parse_enum(text, &[PeriodType::Daily, PeriodType::Monthly], PeriodType::name))
+        self.choice(name, &[PeriodType::Daily, PeriodType::Monthly], PeriodType::name)
     }
 
     /// The day of a date, or the day that an instant falls on in the reporting zone (rule 3).
@@ -95,6 +95,23 @@ impl Params {
     /// One of these words, in any case.
     pub fn word(&mut self, name: &'static str, words: &'static [&'static str]) -> Option<&'static str> {
         self.read(name, |text| words.iter().find(|word| word.eq_ignore_ascii_case(text.trim())).copied())
+    }
+
+    /// One of these values, by name in any case or by number.
+    pub fn choice<T: Copy>(
+        &mut self,
+        name: &'static str,
+        values: &[T],
+        name_of: impl Fn(T) -> &'static str,
+    ) -> Option<T> {
+        self.read(name, |text| value::parse_enum(text, values, name_of))
+    }
+
+    /// Refuses `asOf` where numbers are read from the event log, which tells how things are: it would not be looked at.
+    pub fn refuse_as_of(&mut self) {
+        if self.values.contains_key("asof") {
+            self.refused.push(("AsOf", "per-user numbers can't be told as of an instant; leave AsOf out".to_owned()));
+        }
     }
 
     /// The key of a row: its service and the first day of its period, with a colon between them.

@@ -11,8 +11,8 @@ use super::error::ApiError;
 use super::format::Format;
 use super::operations::{
     export_usage, get_partner_service_user_count_report, get_reseller_service_usage,
-    get_reseller_service_user_count_report, get_service, get_service_usage, get_services_usage, ping,
-    search_service_status_changes, search_services,
+    get_reseller_service_user_count_report, get_service, get_service_usage, get_service_user_usage,
+    get_service_users_usage, get_services_usage, ping, search_service_status_changes, search_services,
 };
 use super::reply::Reply;
 
@@ -22,6 +22,15 @@ pub(super) static ROUTES: &[Route] = &[
     Route::new("GetServiceUsage", "services/{ServiceGuid}/serviceusage", &get_service_usage::ABOUT, |call| {
         Box::pin(get_service_usage::handle(call))
     }),
+    Route::new("GetServiceUsersUsage", "services/{ServiceGuid}/users/usage", &get_service_users_usage::ABOUT, |call| {
+        Box::pin(get_service_users_usage::handle(call))
+    }),
+    Route::new(
+        "GetServiceUserUsage",
+        "services/{ServiceGuid}/users/{UserGuid}/usage",
+        &get_service_user_usage::ABOUT,
+        |call| Box::pin(get_service_user_usage::handle(call)),
+    ),
     Route::new("GetServicesUsage", "services/usage", &get_services_usage::ABOUT, |call| {
         Box::pin(get_services_usage::handle(call))
     }),

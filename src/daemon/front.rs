@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::config::{ApiAuth, Config};
-use crate::store::{Store, StoreError};
+use crate::jobs::Reading;
+use crate::store::StoreError;
 
 /// A server that is not there is looked for after this, then after twice as long, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -79,13 +80,13 @@ impl<'c> Front<'c> {
         self.config.store.url.is_on_server() && of_store().is_some_and(StoreError::is_out_of_reach)
     }
 
-    /// From now on the API answers from this store. Where no key opens it yet, the log says how to make one.
+    /// From now on the API answers from this installation. Where no key opens it yet, the log says how to make one.
     ///
     /// # Errors
     /// When keys may not be read there.
-    pub async fn answer_from(&self, store: &Store) -> anyhow::Result<()> {
+    pub async fn answer_from(&self, reading: Reading) -> anyhow::Result<()> {
         if self.config.api.auth == ApiAuth::Keys {
-            match store.keys().await {
+            match reading.store.keys().await {
                 Ok(keys) if keys.is_empty() => tracing::warn!(
                     "every request gets 401, because there is no API key yet; `usage-rollup keys create --role SuperUser` makes one"
                 ),
@@ -93,7 +94,7 @@ impl<'c> Front<'c> {
                 _ => {}
             }
         }
-        self.api.answer_from(store.clone());
+        self.api.answer_from(reading);
         Ok(())
     }
 

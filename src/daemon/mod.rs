@@ -58,7 +58,7 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let front = Front::start(config, clock, listener)?;
     if let Some(reading) = front.open(open, &stop).await? {
-        front.answer_from(&reading.store).await?;
+        front.answer_from(reading.clone()).await?;
         tracing::info!(api = %format!("http://{}", front.address), "started");
         stop.cancelled().await;
         front.end().await?;
@@ -82,7 +82,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let front = Front::start(config, clock, listener)?;
     if let Some(installation) = front.open(open, &stop).await? {
-        front.answer_from(&installation.store).await?;
+        front.answer_from(Reading::from(&installation)).await?;
         let inbox = installation.config.ingest.inbox.display();
         tracing::info!(%inbox, api = %format!("http://{}", front.address), "started");
         Box::pin(work(&installation, &stop)).await?;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{Reading, off_runtime};
-use crate::audit::explain::{Answer, DaySlice, Field, Question, StoredRow, Tally};
+use crate::audit::DaySlice;
+use crate::audit::explain::{Answer, Field, Question, StoredRow, Tally};
 use crate::event_log::{EventLogError, Segment, SegmentPartition, SegmentReader};
 use crate::model::{Day, PeriodType, RowState, UsageRow};
 use crate::store::Explained;
@@ -33,22 +34,33 @@ type Days = BTreeMap<Day, Vec<(Segment, SegmentPartition)>>;
 /// # Errors
 /// When the store fails, or a segment that holds such events can't be read or is damaged.
 pub async fn explain(reading: &Reading, asked: Asked) -> anyhow::Result<Answer> {
-    let mut known = None;
+    let mut gone = Gone::default();
     loop {
         match Box::pin(explain_as_it_is(reading, asked)).await {
-            Err(error) if misses_a_file(&error) => {
-                let catalog = reading.store.catalog().await?;
-                if known.as_ref() == Some(&catalog) {
-                    return Err(error);
-                }
-                known = Some(catalog);
-            }
+            Err(error) if misses_a_file(&error) => gone.must_be_replaced(reading, error).await?,
             answer => return answer,
         }
     }
 }
 
-fn misses_a_file(error: &anyhow::Error) -> bool {
+/// The catalog of which a file was gone: it is looked for again until nothing is replaced meanwhile.
+#[derive(Default)]
+pub(super) struct Gone(Option<Vec<Segment>>);
+
+impl Gone {
+    /// # Errors
+    /// The error itself, where the catalog is still the same; or when the store fails.
+    pub async fn must_be_replaced(&mut self, reading: &Reading, error: anyhow::Error) -> anyhow::Result<()> {
+        let catalog = reading.store.catalog().await?;
+        if self.0.as_ref() == Some(&catalog) {
+            return Err(error);
+        }
+        self.0 = Some(catalog);
+        Ok(())
+    }
+}
+
+pub(super) fn misses_a_file(error: &anyhow::Error) -> bool {
     let is_missing = |cause: &EventLogError| matches!(cause, EventLogError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
     error.downcast_ref().is_some_and(is_missing)
 }
@@ -120,7 +132,10 @@ fn by_day(catalog: &[Segment]) -> Days {
     days
 }
 
-fn open(slices: &[(Segment, SegmentPartition)], reader: &SegmentReader) -> Result<Vec<DaySlice>, EventLogError> {
+pub(super) fn open(
+    slices: &[(Segment, SegmentPartition)],
+    reader: &SegmentReader,
+) -> Result<Vec<DaySlice>, EventLogError> {
     let index = |row: u64| usize::try_from(row).unwrap_or(usize::MAX);
     let open = |(segment, partition): &(Segment, SegmentPartition)| {
         let rows = index(partition.first_row)..index(partition.first_row.saturating_add(partition.rows));

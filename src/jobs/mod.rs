@@ -21,6 +21,7 @@ mod replay;
 mod restore;
 mod retention;
 mod rollup;
+mod user_usage;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -49,6 +50,7 @@ pub use replay::{ReplayReport, replay};
 pub use restore::{RestoreError, Restored, restore};
 pub use retention::{RetentionReport, WouldChange, plan_retention, retention};
 pub use rollup::{RollupReport, rollup};
+pub use user_usage::user_usage;
 pub use verify::{Checked, Pending, Scope, Verified, verify};
 
 use crate::clock::Clock;

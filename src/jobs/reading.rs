@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{LOCK_FILE, belonging, must_be_in};
+use super::{Installation, LOCK_FILE, belonging, must_be_in};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::event_log::EventLogDir;
@@ -18,6 +18,13 @@ pub struct Reading {
     pub clock: Clock,
     pub store: Store,
     pub log: EventLogDir,
+}
+
+impl From<&Installation> for Reading {
+    fn from(of: &Installation) -> Self {
+        let Installation { data_dir, config, clock, store, log, .. } = of.clone();
+        Self { data_dir, config, clock, store, log }
+    }
 }
 
 impl Reading {

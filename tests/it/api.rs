@@ -13,8 +13,9 @@ use tower::ServiceExt as _;
 use usage_rollup::api::{self, Api};
 use usage_rollup::clock::Clock;
 use usage_rollup::config::{Config, Layers};
+use usage_rollup::event_log::EventLogDir;
 use usage_rollup::ingest::source::{FileSource, Source};
-use usage_rollup::jobs::{Installation, Run, Wanted, ingest};
+use usage_rollup::jobs::{Installation, Reading, Run, Wanted, ingest};
 use usage_rollup::model::Instant;
 use usage_rollup::store::{InputKind, NewApiKey, Role, Store, StoreUrl};
 use uuid::Uuid;
@@ -99,7 +100,9 @@ impl World {
     }
 
     pub fn api_at(&self, now: &str) -> Api {
-        Api::new(self.store.clone(), now.parse().unwrap(), self.config.reporting.timezone, &self.config.api)
+        let (data_dir, log) = (self.dir.path().to_owned(), EventLogDir::at(self.dir.path()));
+        let (config, clock, store) = (Arc::new(self.config.clone()), now.parse().unwrap(), self.store.clone());
+        Api::new(Reading { data_dir, config, clock, store, log })
     }
 
     pub async fn ask(&self, now: &str, request: Request<Body>) -> Answer {

@@ -29,7 +29,7 @@ const PRINCIPALS: [&str; 12] = [
 ];
 
 /// By operation: the status, and of lists the total.
-const EXPECTED: [(&str, [&str; 12]); 10] = [
+const EXPECTED: [(&str, [&str; 12]); 12] = [
     ("GetServiceUsage", ["200", "200", "403", "200", "403", "200", "403", "403", "401", "401", "401", "401"]),
     (
         "GetServicesUsage",
@@ -44,6 +44,11 @@ const EXPECTED: [(&str, [&str; 12]); 10] = [
         "SearchServices",
         ["200 4", "200 2", "200 0", "200 1", "200 0", "200 1", "200 0", "200 0", "401", "401", "401", "401"],
     ),
+    (
+        "GetServiceUsersUsage",
+        ["200 1", "200 1", "403", "200 1", "403", "200 1", "403", "403", "401", "401", "401", "401"],
+    ),
+    ("GetServiceUserUsage", ["200", "200", "403", "200", "403", "200", "403", "403", "401", "401", "401", "401"]),
     (
         "GetPartnerServiceUserCountReport",
         ["200 2", "200 2", "403", "403", "403", "403", "403", "403", "401", "401", "401", "401"],
@@ -88,12 +93,14 @@ async fn credentials(world: &World) -> Vec<Option<String>> {
 /// A route in all its forms, about [`ACME`] and [`RESELLER`].
 fn forms(operation: &str, path: &str) -> Vec<String> {
     let (reseller, partner) = (RESELLER.simple().to_string(), PARTNER.simple().to_string());
-    let path = path.replace("{ServiceGuid}", ACME);
+    let user = Uuid::from_u128(0x11).simple().to_string();
+    let path = path.replace("{ServiceGuid}", ACME).replace("{UserGuid}", &user);
     let path = path.replace("{ResellerGuid}", &reseller).replace("{PartnerGuid}", &partner);
     assert!(!path.contains('{'), "{path} has a variable that the test must fill");
     let required = if operation.ends_with("UserCountReport") { "?startPeriod=2026-02-01" } else { "" };
     let query = match operation {
-        "GetServiceUsage" | "GetService" => format!("?ServiceGuid={ACME}"),
+        "GetServiceUsage" | "GetService" | "GetServiceUsersUsage" => format!("?ServiceGuid={ACME}"),
+        "GetServiceUserUsage" => format!("?serviceGuid={ACME}&userGuid={user}"),
         "GetResellerServiceUsage" => format!("?resellerGuid={reseller}"),
         "GetResellerServiceUserCountReport" => format!("{required}&resellerGuid={reseller}"),
         "GetPartnerServiceUserCountReport" => format!("{required}&partnerGuid={partner}"),

@@ -291,6 +291,7 @@ async fn no_parameter_is_too_hostile(on: On) {
                 let variable = format!("{{{name}}}");
                 let filled = path.replace(&variable, &value).replace("{ServiceGuid}", ACME);
                 let filled = filled.replace("{ResellerGuid}", &RESELLER.simple().to_string());
+                let filled = filled.replace("{UserGuid}", "00000000000000000000000000000011");
                 let filled = filled.replace("{PartnerGuid}", &PARTNER.simple().to_string());
                 let answer = world.get(&format!("{filled}?{name}={value}")).await;
                 assert!(answer.status.as_u16() < 500, "{path} {name}={value}: {} {}", answer.status, answer.body);

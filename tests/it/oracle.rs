@@ -50,8 +50,24 @@ struct Row {
 /// What these files give, in the reporting time zone and at the instant given.
 #[must_use]
 pub fn usage(files: &[&[u8]], zone: Tz, now: DateTime<Utc>) -> Outcome {
-    let earliest = instant("2000-01-01T00:00:00Z").unwrap_or(DateTime::UNIX_EPOCH);
     let mut ledger = Ledger::default();
+    let stored = stored(files, now, &mut ledger);
+    let counted = counted(&stored, &mut ledger);
+    let (daily_csv, monthly_csv) = exports(&counted, zone, now.with_timezone(&zone).date_naive());
+    Outcome { ledger, daily_csv, monthly_csv }
+}
+
+/// The events of these files that count, but for those of the directory, in event order.
+#[must_use]
+pub fn counted_events(files: &[&[u8]], now: DateTime<Utc>) -> Vec<Event> {
+    let mut ledger = Ledger::default();
+    let stored = stored(files, now, &mut ledger);
+    counted(&stored, &mut ledger).into_iter().cloned().collect()
+}
+
+/// The events of these files, each once.
+fn stored(files: &[&[u8]], now: DateTime<Utc>, ledger: &mut Ledger) -> Vec<Event> {
+    let earliest = instant("2000-01-01T00:00:00Z").unwrap_or(DateTime::UNIX_EPOCH);
     let mut stored: BTreeMap<String, Event> = BTreeMap::new();
     for line in files.iter().flat_map(|file| lines(file)) {
         ledger.lines += 1;
@@ -68,9 +84,7 @@ pub fn usage(files: &[&[u8]], zone: Tz, now: DateTime<Utc>) -> Outcome {
     }
     let stored: Vec<Event> = stored.into_values().collect();
     ledger.stored = stored.len() as u64;
-    let counted = counted(&stored, &mut ledger);
-    let (daily_csv, monthly_csv) = exports(&counted, zone, now.with_timezone(&zone).date_naive());
-    Outcome { ledger, daily_csv, monthly_csv }
+    stored
 }
 
 /// The rows of an export whose period is in the inclusive range, under the header.

@@ -93,8 +93,7 @@ impl Engine {
 
     /// The same installation, to be read.
     pub fn reading(&self) -> Reading {
-        let Installation { data_dir, config, clock, store, log, .. } = self.installation.clone();
-        Reading { data_dir, config, clock, store, log }
+        Reading::from(&self.installation)
     }
 
     pub async fn ledger(&self) -> Ledger {

@@ -43,6 +43,7 @@ fn cell(value: &Value<'_>) -> String {
         Value::DateTime(time) => shortest_date_time(*time),
         Value::Integer(number) => number.to_string(),
         Value::Unsigned(number) => number.to_string(),
+        Value::Flag(flag) => if *flag { "True" } else { "False" }.to_owned(),
         Value::Double(number) => number.to_string(),
         Value::Object(object) => jsv::object(object),
         Value::List(_, items) => format!("[{}]", items.iter().map(jsv::object).collect::<Vec<String>>().join(",")),

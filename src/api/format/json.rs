@@ -35,6 +35,7 @@ fn value(out: &mut Vec<u8>, value: &Value<'_>) {
         Value::DateTime(time) => put(out, format_args!("\"{}\"", date_time(*time))),
         Value::Integer(number) => put(out, format_args!("{number}")),
         Value::Unsigned(number) => put(out, format_args!("{number}")),
+        Value::Flag(flag) => put(out, format_args!("{flag}")),
         Value::Double(number) => put(out, format_args!("{number}")),
         Value::Object(inner) => object(out, inner),
         Value::List(_, items) => {

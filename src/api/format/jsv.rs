@@ -22,6 +22,7 @@ fn value(value: &Value<'_>) -> String {
         Value::DateTime(time) => shortest_date_time(*time),
         Value::Integer(number) => number.to_string(),
         Value::Unsigned(number) => number.to_string(),
+        Value::Flag(flag) => if *flag { "True" } else { "False" }.to_owned(),
         Value::Double(number) => number.to_string(),
         Value::Object(inner) => object(inner),
         Value::List(_, items) => format!("[{}]", items.iter().map(object).collect::<Vec<String>>().join(",")),

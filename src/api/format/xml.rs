@@ -41,6 +41,7 @@ fn value(out: &mut String, value: &Value<'_>) {
         Value::DateTime(time) => out.push_str(&date_time(*time)),
         Value::Integer(number) => out.push_str(&number.to_string()),
         Value::Unsigned(number) => out.push_str(&number.to_string()),
+        Value::Flag(flag) => out.push_str(if *flag { "true" } else { "false" }),
         Value::Double(number) => out.push_str(&number.to_string()),
         Value::Object(object) => members(out, object),
         Value::List(of, items) => {

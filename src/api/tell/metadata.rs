@@ -116,6 +116,7 @@ fn held(member: &Member) -> Markup {
         Kind::Text => html! { "string" },
         Kind::Guid => html! { "Guid" },
         Kind::DateTime => html! { "DateTime" },
+        Kind::Flag => html! { "boolean" },
         Kind::Double => html! { "double" },
         Kind::Integer => html! { "integer" },
         Kind::Choice(choice) => html! { (choice.name) ": " (choice.values.join(", ")) },

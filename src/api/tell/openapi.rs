@@ -230,6 +230,7 @@ fn held(kind: &MemberKind) -> Json {
         MemberKind::Text => json!({"type": "string"}),
         MemberKind::Guid => json!({"type": "string", "pattern": GUID}),
         MemberKind::DateTime => json!({"type": "string", "format": "date-time"}),
+        MemberKind::Flag => json!({"type": "boolean"}),
         MemberKind::Double => json!({"type": "number", "format": "double"}),
         MemberKind::Integer => json!({"type": "integer", "format": "int64"}),
         MemberKind::Choice(choice) => json!({"type": "string", "title": choice.name, "enum": choice.values}),

@@ -25,6 +25,7 @@ fn value(member: &Member) -> Value<'static> {
         Kind::Guid => Uuid::from_u128(GUID).into(),
         Kind::DateTime => Utc.with_ymd_and_hms(2026, 3, 4, 0, 0, 0).single().map_or(Value::Null, Value::DateTime),
         Kind::Integer => Value::Integer(1),
+        Kind::Flag => Value::Flag(true),
         Kind::Double => Value::Double(12.5),
         Kind::Choice(choice) => choice.values.last().copied().map_or(Value::Null, Value::from),
         Kind::Object(inner) => of(inner).into(),

@@ -35,6 +35,7 @@ pub(in crate::api) enum Kind {
     DateTime,
     Integer,
     Double,
+    Flag,
     /// One of these names.
     Choice(&'static Choice),
     Object(&'static Type),
@@ -64,7 +65,8 @@ impl Member {
             | (Kind::Guid, Value::Guid(_))
             | (Kind::DateTime, Value::DateTime(_))
             | (Kind::Integer, Value::Integer(_) | Value::Unsigned(_))
-            | (Kind::Double, Value::Double(_)) => true,
+            | (Kind::Double, Value::Double(_))
+            | (Kind::Flag, Value::Flag(_)) => true,
             (Kind::Choice(choice), Value::Text(text)) => choice.values.contains(&text.as_ref()),
             (Kind::Object(of), Value::Object(object)) => of.name == object.of.name,
             (Kind::List(of), Value::List(items_of, items)) => {
@@ -102,6 +104,7 @@ pub(in crate::api) enum Value<'a> {
     Unsigned(u64),
     /// A finite one; a whole one is written without a fraction.
     Double(f64),
+    Flag(bool),
     Object(Object<'a>),
     /// Objects of one type, which is told so that a table has columns also where it has no rows.
     List(&'static Type, Vec<Object<'a>>),

@@ -9,4 +9,5 @@ pub(super) mod service;
 pub(super) mod service_usage;
 pub(super) mod status_change;
 pub(super) mod user_count_report;
+pub(super) mod user_usage;
 pub(super) mod value;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use crate::model::{EventType, Feature, Numbers, UserClass};
 
-use super::line::Line;
+use super::super::line::Line;
 
 /// A number of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::super::line::{self, DaySlice, Earlier, Fate, Judged, Line};
 use super::answer::{Answer, Entry, EventEntry, More, NotCounted, Opening, Place, Reason, guid};
-use super::line::{self, DaySlice, Earlier, Fate, Judged, Line};
 use super::users::Users;
 use super::{Field, FieldKind};
 use crate::event_log::{EventLogError, EventRows, LogLine};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use super::super::line::Line;
 use super::answer::{EventEntry, UserEntry, guid};
-use super::line::Line;
 use crate::model::{EventType, GroupType, UserClass};
 
 /// What is known of a user so far.
