@@ -137,6 +137,9 @@ fn parameter(param: &Param, today: Day) -> Parameter {
             if matches!(param.kind, Kind::Integer(..)) { json!(default.parse::<i64>().ok()) } else { json!(default) };
         members.insert("default".to_owned(), default);
     }
+    if let (Need::Required, Some(members)) = (param.need, allowed.as_object_mut()) {
+        members.insert("minLength".to_owned(), json!(1));
+    }
     let parameter = ParameterBuilder::new()
         .name(param.name)
         .parameter_in(place)
