@@ -218,6 +218,7 @@ impl Options {
         let progress = progress::Reporter::new(self.quiet);
         Run {
             purpose,
+            period: None,
             wait: self.wait,
             interrupted: signals::interrupted(),
             progress: Arc::new(move |so_far| progress.show(so_far)),

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use croner::Cron;
+use croner::parser::{CronParser, Seconds};
+
 use super::{ConfigError, Layers};
 use crate::ingest::source::inbox::AfterCommit;
 use crate::model::{EventType, Instant, Zone};
@@ -88,10 +91,13 @@ pub enum ApiAuth {
 
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    pub ingest: String,
-    pub rollup: String,
-    pub compact: String,
-    pub retention: String,
+    pub ingest: Cron,
+    pub rollup: Cron,
+    pub day_close: Cron,
+    pub month_close: Cron,
+    pub compact: Cron,
+    pub retention: Cron,
+    pub verify: Cron,
 }
 
 #[derive(Clone, Debug)]
@@ -147,8 +153,11 @@ impl Config {
             schedule: Schedule {
                 ingest: check(layers, "schedule.ingest", cron)?,
                 rollup: check(layers, "schedule.rollup", cron)?,
+                day_close: check(layers, "schedule.day_close", cron)?,
+                month_close: check(layers, "schedule.month_close", cron)?,
                 compact: check(layers, "schedule.compact", cron)?,
                 retention: check(layers, "schedule.retention", cron)?,
+                verify: check(layers, "schedule.verify", cron)?,
             },
             log: LogSection { filter: check(layers, "log.filter", log_filter)? },
         };
@@ -256,12 +265,9 @@ fn auth(text: &str) -> Result<ApiAuth, String> {
     }
 }
 
-fn cron(text: &str) -> Result<String, String> {
-    let parser = croner::parser::CronParser::builder().seconds(croner::parser::Seconds::Required).build();
-    parser
-        .parse(text)
-        .map(|_| text.to_owned())
-        .map_err(|error| format!("{error}; expected cron with seconds, such as 0 */5 * * * *"))
+fn cron(text: &str) -> Result<Cron, String> {
+    let parser = CronParser::builder().seconds(Seconds::Required).build();
+    parser.parse(text).map_err(|error| format!("{error}; expected cron with seconds, such as 0 */5 * * * *"))
 }
 
 fn log_filter(text: &str) -> Result<String, String> {

@@ -3,6 +3,7 @@
 mod backfill;
 mod backup;
 mod belonging;
+mod close;
 mod compact;
 mod copy;
 mod draw;
@@ -21,6 +22,7 @@ mod replay;
 mod restore;
 mod retention;
 mod rollup;
+mod sample;
 mod user_usage;
 mod verify;
 
@@ -31,10 +33,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use serde::Serialize;
 use thiserror::Error;
 
 pub use backfill::{PlanChanged, backfill, backfill_as_planned, plan_backfill};
 pub use backup::{BackedUp, BackupError, back_up};
+pub use close::{CloseReport, close_period};
 pub use compact::{CompactReport, compact, has_small_segments};
 pub use copy::copy_store;
 pub use erase::{ErasureReport, erase_users};
@@ -49,7 +53,8 @@ pub use repair::{Repaired, repair};
 pub use replay::{ReplayReport, replay};
 pub use restore::{RestoreError, Restored, restore};
 pub use retention::{RetentionReport, WouldChange, plan_retention, retention};
-pub use rollup::{RollupReport, rollup};
+pub use rollup::{RollupReport, is_rollup_due, rollup};
+pub use sample::{Sampled, verify_sample};
 pub use user_usage::user_usage;
 pub use verify::{Checked, Pending, Scope, Verified, verify};
 
@@ -60,7 +65,7 @@ use crate::event_log::{EventLogDir, Orphan};
 use crate::failpoint::{Point, reach};
 use crate::ingest::Progress;
 use crate::model::{Day, Instant, Masks};
-use crate::store::{JobOutcome, Lease, LeaseError, Store};
+use crate::store::{JobEnd, JobOutcome, Lease, LeaseError, Store};
 
 /// In the data directory: who holds it locked may write.
 const LOCK_FILE: &str = "writer.lock";
@@ -90,6 +95,8 @@ pub struct Installation {
 pub struct Run {
     /// The command, for whoever waits for the lease.
     pub purpose: &'static str,
+    /// What the jobs are scheduled for; none where somebody asked for them.
+    pub period: Option<Instant>,
     /// How long to wait for the lease.
     pub wait: Duration,
     pub interrupted: Arc<AtomicBool>,
@@ -112,8 +119,22 @@ pub enum JobError {
     RestoreCutShort { data_dir: PathBuf },
     #[error("interrupted; what was committed is kept, and the same command goes on from there")]
     Interrupted,
+    #[error("{job} is done for {}", period.to_rfc3339_seconds())]
+    PeriodDone { job: &'static str, period: Instant },
     #[error(transparent)]
     Lease(#[from] LeaseError),
+}
+
+impl JobError {
+    /// Whether time alone may mend it.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Lease(LeaseError::Held { .. }) => true,
+            Self::Lease(LeaseError::Store(error)) => error.is_out_of_reach(),
+            _ => false,
+        }
+    }
 }
 
 impl Installation {
@@ -226,15 +247,18 @@ impl Installation {
         Ok(self.store.forget_discarded(lease, &files).await?)
     }
 
-    /// Takes the lease for a job, and notes that it has begun.
+    /// Takes the lease for a job, claims the period that it is for, and notes that it has begun.
     async fn begin(&self, run: &Run, job: &'static str) -> anyhow::Result<Lease> {
         let lease = self.lease(run).await?;
-        self.store.begin_job(&lease, job, self.now()).await?;
-        Ok(lease)
+        let may_run = self.store.begin_job(&lease, job, run.period, self.now()).await?;
+        match run.period {
+            Some(period) if !may_run => Err(JobError::PeriodDone { job, period }.into()),
+            _ => Ok(lease),
+        }
     }
 
     /// Notes how a job has ended, and hands on what it came to. Where noting it fails, too, the first failure is what counts.
-    async fn end<T>(&self, lease: &Lease, done: anyhow::Result<T>) -> anyhow::Result<T> {
+    async fn end<T: Serialize>(&self, lease: &Lease, done: anyhow::Result<T>) -> anyhow::Result<T> {
         let outcome = match &done {
             Ok(_) => JobOutcome::Done,
             Err(error) if error.is::<JobError>() => JobOutcome::Interrupted,
@@ -244,7 +268,10 @@ impl Installation {
             // It may have left something behind.
             self.is_clean.store(false, Ordering::Relaxed);
         }
-        let noted = self.store.end_job(lease, outcome, self.now()).await;
+        let counts = done.as_ref().ok().and_then(counts);
+        let error = done.as_ref().err().map(|error| format!("{error:#}"));
+        let end = JobEnd { outcome, counts: counts.as_deref(), error: error.as_deref() };
+        let noted = self.store.end_job(lease, end, self.now()).await;
         let done = done?;
         noted?;
         Ok(done)
@@ -284,6 +311,13 @@ impl Installation {
     ) -> anyhow::Result<T> {
         run_on(self.merge_threads.clone(), work).await
     }
+}
+
+/// The numbers of a report, as a job's row keeps them.
+fn counts<T: Serialize>(report: &T) -> Option<String> {
+    let serde_json::Value::Object(mut members) = serde_json::to_value(report).ok()? else { return None };
+    members.retain(|_, member| member.is_number());
+    Some(serde_json::Value::Object(members).to_string())
 }
 
 /// # Errors

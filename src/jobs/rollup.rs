@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use uuid::Uuid;
@@ -30,10 +31,18 @@ const STEPS: usize = 3;
 const ROWS_IN_MEMORY: usize = 1 << 20;
 
 /// What a rollup did.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct RollupReport {
     pub partitions: usize,
     pub rows_written: u64,
+}
+
+/// Whether anything waits to be rolled up, drawn or moved on to its next state.
+///
+/// # Errors
+/// When the store fails.
+pub async fn is_rollup_due(installation: &Installation) -> anyhow::Result<bool> {
+    Ok(installation.store.is_rollup_due(installation.today(), installation.now()).await?)
 }
 
 /// Rolls up everything that is dirty, and brings all rows up to today.

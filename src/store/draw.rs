@@ -1,10 +1,16 @@
 //! Which services' rows must be drawn, and from which day on.
 
+use std::sync::LazyLock;
+
 use uuid::Uuid;
 
 use super::db::{Guids, Lookup, Spelled, Transaction};
 use super::{Result, Store, StoredService};
-use crate::model::{Day, Gauges, Reason};
+use crate::model::{Day, Gauges, Instant, Reason};
+
+/// A service's rows are to be drawn anew, or do not reach today, which is $1.
+const WAITS_TO_BE_DRAWN: &str =
+    "(dirty_from IS NOT NULL OR first_day <= $1 AND coalesce(rows_through, first_day - 1) < $1)";
 
 /// A service whose rows may have to change, or do not yet reach today.
 #[derive(Clone, Copy, Debug)]
@@ -79,17 +85,29 @@ impl Store {
         Ok(services)
     }
 
+    /// Whether anything waits to be rolled up or drawn, or rows to be moved on to their next state.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_rollup_due(&self, today: Day, now: Instant) -> Result<bool> {
+        static DUE: LazyLock<String> = LazyLock::new(|| {
+            format!(
+                "SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM dirty_partitions)
+                     OR EXISTS (SELECT 1 FROM state_changes WHERE due_at <= $2)
+                     OR EXISTS (SELECT 1 FROM service_progress WHERE {WAITS_TO_BE_DRAWN})
+                 THEN 1 ELSE 0 END AS bigint)"
+            )
+        });
+        let due = self.db.readers.sql(DUE.as_str()).bind(today).bind(now);
+        Ok(due.value::<i64>().await? > 0)
+    }
+
     /// The services whose rows must be drawn so that they reach `today`, in order of their GUIDs.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn services_to_draw(&self, today: Day) -> Result<Vec<ServiceToDraw>> {
-        static DUE: Lookup = Lookup::new(
-            &StoredService::COLUMNS,
-            "service_progress",
-            &[],
-            "(dirty_from IS NOT NULL OR first_day <= $1 AND coalesce(rows_through, first_day - 1) < $1)",
-        );
+        static DUE: Lookup = Lookup::new(&StoredService::COLUMNS, "service_progress", &[], WAITS_TO_BE_DRAWN);
         let due = StoredService::all_found(&DUE.of(&self.db.writer, &[]).bind(today).answer().await?)?;
         let due = due.into_iter().filter_map(|(service, stored)| ServiceToDraw::of(service, &stored, today));
         let mut services: Vec<ServiceToDraw> = due.collect();

@@ -1,6 +1,7 @@
 //! What jobs have run: one durable row each, whose number is the epoch of the lease that the job held.
 
-use super::{Lease, Result, Store, reach};
+use super::db::Row;
+use super::{Lease, Result, Store, StoreError, reach};
 use crate::failpoint::Point;
 use crate::model::Instant;
 
@@ -13,36 +14,143 @@ pub enum JobOutcome {
 }
 
 impl JobOutcome {
-    const fn name(self) -> &'static str {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Failed => "failed",
             Self::Interrupted => "interrupted",
         }
     }
+
+    fn from_name(name: &str) -> Result<Self> {
+        let known = [Self::Done, Self::Failed, Self::Interrupted].into_iter().find(|outcome| outcome.name() == name);
+        known.ok_or_else(|| StoreError::inconsistent(format!("a job's outcome is '{name}'")))
+    }
+}
+
+/// One run of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRun {
+    pub job: String,
+    /// What it was scheduled for; none of one that somebody asked for.
+    pub period: Option<Instant>,
+    /// Its number among those that were tried for that period, from 1 on.
+    pub attempt: i64,
+    pub started_at: Instant,
+    /// None while it runs, and where it was killed.
+    pub ended_at: Option<Instant>,
+    pub outcome: Option<JobOutcome>,
+    /// What it came to: a JSON object of numbers.
+    pub counts: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// How a run has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct JobEnd<'a> {
+    pub outcome: JobOutcome,
+    pub counts: Option<&'a str>,
+    pub error: Option<&'a str>,
 }
 
 impl Store {
-    /// Notes that the job which holds this lease has begun.
+    /// Claims a job's period, where the run is for one, and notes that the job which holds this lease has begun. Tells whether
+    /// it may: a period that is done is not begun again.
     ///
     /// # Errors
     /// When the lease is lost or the database fails.
-    pub async fn begin_job(&self, lease: &Lease, job: &str, now: Instant) -> Result<()> {
+    pub async fn begin_job(&self, lease: &Lease, job: &str, period: Option<Instant>, now: Instant) -> Result<bool> {
         let mut transaction = self.begin_leased(lease).await?;
-        let begin = transaction.sql("INSERT INTO job_runs (id, job, started_at) VALUES ($1, $2, $3)");
-        begin.bind(lease.epoch()).bind(job).bind(now).execute().await?;
+        let tried = transaction.sql(
+            "SELECT count(*) AS runs, count(CASE WHEN outcome = 'done' THEN 1 END) AS done
+             FROM job_runs WHERE job = $1 AND period = $2",
+        );
+        let tried = tried.bind(job).bind(period).one().await?;
+        if tried.get::<i64>("done")? > 0 {
+            return Ok(false);
+        }
+        let begin = transaction
+            .sql("INSERT INTO job_runs (id, job, period, attempt, started_at) VALUES ($1, $2, $3, $4, $5)")
+            .bind(lease.epoch())
+            .bind(job)
+            .bind(period)
+            .bind(tried.get::<i64>("runs")? + 1)
+            .bind(now);
+        begin.execute().await?;
         transaction.commit().await?;
-        reach(Point::JobBegun)
+        reach(Point::JobBegun)?;
+        Ok(true)
     }
 
     /// Notes that it has ended.
     ///
     /// # Errors
     /// When the lease is lost or the database fails.
-    pub async fn end_job(&self, lease: &Lease, outcome: JobOutcome, now: Instant) -> Result<()> {
+    pub async fn end_job(&self, lease: &Lease, end: JobEnd<'_>, now: Instant) -> Result<()> {
         let mut transaction = self.begin_leased(lease).await?;
-        let end = transaction.sql("UPDATE job_runs SET ended_at = $2, outcome = $3 WHERE id = $1");
-        end.bind(lease.epoch()).bind(now).bind(outcome.name()).execute().await?;
+        let note = transaction
+            .sql("UPDATE job_runs SET ended_at = $2, outcome = $3, counts = $4, error = $5 WHERE id = $1")
+            .bind(lease.epoch())
+            .bind(now)
+            .bind(end.outcome.name())
+            .bind(end.counts)
+            .bind(end.error);
+        note.execute().await?;
         transaction.commit_at(Point::JobDone).await
+    }
+
+    /// The last period for which this job is done.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn last_period(&self, job: &str) -> Result<Option<Instant>> {
+        let last = "SELECT max(period) AS period FROM job_runs WHERE job = $1 AND outcome = 'done'";
+        self.db.readers.sql(last).bind(job).one().await?.get("period")
+    }
+
+    /// The last run of each job, by the jobs' names.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn last_runs(&self) -> Result<Vec<JobRun>> {
+        let last = "SELECT job, period, attempt, started_at, ended_at, outcome, counts, error FROM job_runs
+                    WHERE id IN (SELECT max(id) FROM job_runs GROUP BY job) ORDER BY job";
+        self.db.exports.sql(last).all().await?.iter().map(JobRun::from_row).collect()
+    }
+
+    /// Forgets runs that began before an instant, but for each job's last one and last one that was done, and for those that
+    /// changed rows whose history is kept. Tells how many.
+    ///
+    /// # Errors
+    /// When the lease is lost or the database fails.
+    pub async fn forget_runs(&self, lease: &Lease, before: Instant) -> Result<u64> {
+        let mut transaction = self.begin_leased(lease).await?;
+        let forget = transaction.sql(
+            "DELETE FROM job_runs WHERE started_at < $1
+                 AND id NOT IN (SELECT max(id) FROM job_runs GROUP BY job)
+                 AND id NOT IN (SELECT max(id) FROM job_runs WHERE outcome = 'done' GROUP BY job)
+                 AND id NOT IN (SELECT run FROM usage_history)",
+        );
+        let forgotten = forget.bind(before).execute().await?;
+        transaction.commit().await?;
+        Ok(forgotten)
+    }
+}
+
+impl JobRun {
+    fn from_row(row: &Row) -> Result<Self> {
+        let outcome: Option<&str> = row.get("outcome")?;
+        Ok(Self {
+            job: row.get("job")?,
+            period: row.get("period")?,
+            attempt: row.get("attempt")?,
+            started_at: row.get("started_at")?,
+            ended_at: row.get("ended_at")?,
+            outcome: outcome.map(JobOutcome::from_name).transpose()?,
+            counts: row.get("counts")?,
+            error: row.get("error")?,
+        })
     }
 }

@@ -49,7 +49,29 @@ pub(super) struct RowCommit {
 /// How many rows a commit wrote, new, changed and removed ones together.
 pub type RowsWritten = u64;
 
+/// The rows of one period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeriodRows {
+    pub rows: u64,
+    /// Those that have not settled yet, such as those that a backlog has just brought.
+    pub unsettled: u64,
+}
+
 impl Store {
+    /// How many rows a period has, and how many of them are not closed at an instant.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn period_rows(&self, period_type: PeriodType, period: Day, now: Instant) -> Result<PeriodRows> {
+        let rows = self.db.exports.sql(
+            "SELECT count(*) AS rows,
+                 count(CASE WHEN state IN ('open', 'settling') AND closes_at > $3 THEN 1 END) AS unsettled
+             FROM service_usage WHERE period_type = $1 AND period = $2",
+        );
+        let row = rows.bind(period_type.name()).bind(period.to_string()).bind(now).one().await?;
+        Ok(PeriodRows { rows: row.unsigned("rows")?, unsettled: row.unsigned("unsettled")? })
+    }
+
     /// Moves rows on whose period has ended, or which have settled (`spec/usage.md`, states). `today` is the current day of
     /// the reporting zone.
     ///

@@ -199,7 +199,17 @@ fn history() -> Vec<Table> {
     let held_back = [("gone", Flag)];
     let of_pending = [("event_count", Integer), ("input_digest", Bytes), ("clamped", Flag), ("reason", Integer)];
     let pending = [[("month", Text)].as_slice(), &ROW_KEY, &held_back, &numbers(), &of_pending].concat();
-    let runs = [("id", Integer), ("job", Text), ("started_at", Instant), ("ended_at", Instant), ("outcome", Text)];
+    let runs = [
+        ("id", Integer),
+        ("job", Text),
+        ("started_at", Instant),
+        ("ended_at", Instant),
+        ("outcome", Text),
+        ("period", Instant),
+        ("attempt", Integer),
+        ("counts", Text),
+        ("error", Text),
+    ];
     vec![
         Table::new(
             "usage_history",

@@ -3,7 +3,6 @@
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -15,7 +14,7 @@ use usage_rollup::clock::Clock;
 use usage_rollup::config::{Config, Layers};
 use usage_rollup::event_log::EventLogDir;
 use usage_rollup::ingest::source::{FileSource, Source};
-use usage_rollup::jobs::{Installation, Reading, Run, Wanted, ingest};
+use usage_rollup::jobs::{Installation, Reading, Wanted, ingest};
 use usage_rollup::model::Instant;
 use usage_rollup::store::{InputKind, NewApiKey, Role, Store, StoreUrl};
 use uuid::Uuid;
@@ -138,14 +137,8 @@ pub async fn fill(dir: &Path, config: &Config, now: &str, lines: &str) -> Store 
     let installation = Installation::open(dir, config.clone(), Clock::Fixed(instant(now))).await.unwrap();
     let file = dir.join(format!("{}.ndjson", Uuid::now_v7()));
     std::fs::write(&file, lines).unwrap();
-    let run = Run {
-        purpose: "test",
-        wait: Duration::from_secs(5),
-        interrupted: Arc::new(AtomicBool::new(false)),
-        progress: Arc::new(|_| {}),
-    };
     let source = Source::File(FileSource::find(&file, InputKind::File).unwrap());
-    let report = ingest(&installation, &run, Wanted::Sources(vec![source])).await.unwrap();
+    let report = Box::pin(ingest(&installation, &super::support::run(), Wanted::Sources(vec![source]))).await.unwrap();
     assert_eq!(report.rejected, 0);
     installation.store.clone()
 }

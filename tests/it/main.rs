@@ -48,6 +48,7 @@ mod random_spelling;
 mod restarts;
 mod retention;
 mod rooms;
+mod schedules;
 mod server;
 mod store;
 mod stores;

@@ -103,7 +103,13 @@ impl Engine {
 
 /// A run that nobody watches or stops.
 pub fn run() -> Run {
-    Run { purpose: "test", wait: Duration::from_secs(30), interrupted: Arc::default(), progress: Arc::new(|_| {}) }
+    Run {
+        purpose: "test",
+        period: None,
+        wait: Duration::from_secs(30),
+        interrupted: Arc::default(),
+        progress: Arc::new(|_| {}),
+    }
 }
 
 /// Asks a process to stop, as service managers do.
