@@ -51,6 +51,15 @@ impl Principal {
         if self.sees(service) { Ok(()) } else { Err(ApiError::OutOfScope("service", service.service_guid)) }
     }
 
+    /// # Errors
+    /// When the service is outside this caller's scope, or its usage is not reported.
+    pub fn must_see_usage(&self, service: &Service) -> Result<(), ApiError> {
+        self.must_see(service)?;
+        // Only now: the status is for those alone who may see the service.
+        let status = service.status();
+        if status.hides_usage() { Err(ApiError::UsageHidden(status)) } else { Ok(()) }
+    }
+
     /// What is left of a filter for this caller; none where that can be no service.
     pub fn narrow(&self, mut filter: ServiceFilter) -> Option<ServiceFilter> {
         let member = match self.role {

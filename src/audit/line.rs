@@ -66,7 +66,7 @@ pub(super) struct Judged {
 }
 
 /// Reads a service's lines of a day, of whose segments no other page is read.
-pub(super) fn read(service: Uuid, slices: &[DaySlice], masks: &Masks) -> Result<Vec<Line>, EventLogError> {
+fn read(service: Uuid, slices: &[DaySlice], masks: &Masks) -> Result<Vec<Line>, EventLogError> {
     let mut lines = Vec::new();
     let mut sources: HashMap<String, Arc<str>> = HashMap::new();
     for (slice, number) in slices.iter().zip(0..) {
@@ -150,15 +150,16 @@ impl Earlier {
     }
 }
 
-/// Decides what became of each line. `window` is in nanoseconds.
+/// Reads a service's lines of a day, and decides what became of each. `window` is in nanoseconds.
 pub(super) fn judge(
     service: Uuid,
-    mut lines: Vec<Line>,
     slices: &[DaySlice],
+    masks: &Masks,
     (voids, orders): (&[VoidMark], &ContentOrders),
     earlier: &Earlier,
     window: i64,
 ) -> Result<Judged, EventLogError> {
+    let mut lines = read(service, slices, masks)?;
     lines.sort_by(|a, b| {
         // Whatever segments they lie in.
         let arrival = |line: &Line| (line.input, line.number);

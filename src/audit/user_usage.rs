@@ -102,8 +102,7 @@ impl UsersUsage {
         orders: &ContentOrders,
     ) -> Result<(), EventLogError> {
         let Asked { service, identity_window: window, masks, .. } = self.asked;
-        let lines = line::read(service, slices, &masks)?;
-        let judged = line::judge(service, lines, slices, (voids, orders), &self.earlier, window)?;
+        let judged = line::judge(service, slices, &masks, (voids, orders), &self.earlier, window)?;
         let counted = judged.lines.iter().zip(&judged.fates).zip(0..).filter(|((_, fate), _)| **fate == Fate::Counts);
         let places: HashMap<(usize, usize), usize> =
             counted.map(|((line, _), place)| ((line.slice, line.row), place)).collect();

@@ -105,6 +105,14 @@ pub struct LogSection {
     pub filter: String,
 }
 
+impl Ingest {
+    /// As events are compared by it.
+    #[must_use]
+    pub fn identity_window_nanos(&self) -> i64 {
+        i64::try_from(self.identity_window.as_nanos()).unwrap_or(i64::MAX)
+    }
+}
+
 impl Config {
     /// Validates the settings; `data_dir` is where paths that are not set lie.
     ///

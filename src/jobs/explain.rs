@@ -77,7 +77,7 @@ async fn explain_as_it_is(reading: &Reading, asked: Asked) -> anyhow::Result<Ans
         all: asked.all,
         zone: reading.config.reporting.timezone,
         today: reading.today(),
-        identity_window: i64::try_from(reading.config.ingest.identity_window.as_nanos()).unwrap_or(i64::MAX),
+        identity_window: reading.config.ingest.identity_window_nanos(),
         masks: store.known_masks().await?.unwrap_or_default(),
     };
     let days = question.days_to_read();

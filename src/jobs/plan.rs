@@ -187,7 +187,7 @@ impl Planning<'_> {
         for period_type in [PeriodType::Daily, PeriodType::Monthly] {
             let to = self.merging.today;
             let filter = RowFilter { period_type, from: Some(from), to, services: services.clone() };
-            let rows = self.merging.installation.store.usage_rows(&filter);
+            let rows = self.merging.installation.store.usage_rows(&filter, None);
             let mut rows = std::pin::pin!(rows);
             while let Some(row) = rows.try_next().await? {
                 stored.insert((row.service, row.period_type, row.period), draft(&row));

@@ -262,10 +262,9 @@ fn services_around(partitions: &[DirtyPartition], window: i32) -> BTreeMap<Day, 
 }
 
 pub(super) fn folder(installation: &Installation) -> Folder {
-    let window = i64::try_from(installation.config.ingest.identity_window.as_nanos()).unwrap_or(i64::MAX);
     let rules = FoldRules {
         zone: installation.config.reporting.timezone,
-        identity_window: window,
+        identity_window: installation.config.ingest.identity_window_nanos(),
         rows_per_pass: ROWS_IN_MEMORY / installation.threads(),
         masks: installation.masks,
     };

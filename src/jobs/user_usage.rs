@@ -26,7 +26,7 @@ pub async fn user_usage(
         period_type,
         period,
         zone: reading.config.reporting.timezone,
-        identity_window: i64::try_from(reading.config.ingest.identity_window.as_nanos()).unwrap_or(i64::MAX),
+        identity_window: reading.config.ingest.identity_window_nanos(),
         masks: reading.store.known_masks().await?.unwrap_or_default(),
     };
     let mut gone = Gone::default();

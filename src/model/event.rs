@@ -27,6 +27,8 @@ macro_rules! names {
 
         impl $type {
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+            /// Of all, in that order.
+            pub const NAMES: &'static [&'static str] = &[$($name),*];
 
             #[must_use]
             pub const fn name(self) -> &'static str {

@@ -40,6 +40,16 @@ pub struct Listed<T> {
     pub total: i64,
 }
 
+impl<T> Listed<T> {
+    /// The part of a whole list that a window shows.
+    #[must_use]
+    pub fn of(all: Vec<T>, window: Window) -> Self {
+        let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
+        let [offset, limit] = [window.offset, window.limit].map(|number| usize::try_from(number).unwrap_or(usize::MAX));
+        Self { items: all.into_iter().skip(offset).take(limit).collect(), total }
+    }
+}
+
 /// A status that an event told of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusTold {

@@ -104,36 +104,24 @@ impl Store {
         rows.iter().map(usage_row).collect()
     }
 
-    /// The rows of a filter, by service, then period, as one snapshot.
-    pub fn usage_rows<'s>(&'s self, filter: &'s RowFilter) -> impl Stream<Item = Result<UsageRow>> + use<'s> {
-        let from = filter.from.map(|from| filter.period_type.period_of(from).to_string());
-        let rows = self.db.exports.sql(&BY_SERVICE);
-        rows.bind(filter.period_type.name())
-            .bind(from)
-            .bind(filter.period_type.period_of(filter.to).to_string())
-            .bind(filter.services.is_empty())
-            .bind(Guids::from(filter.services.as_slice()))
-            .stream()
-            .map(|row| usage_row(&row?))
-    }
-
-    /// The same as they stood after a commit ([`Store::commit_as_of`]), but those that were not closed then and have changed
-    /// since: such versions are not kept.
-    pub fn usage_rows_as_of<'s>(
+    /// The rows of a filter, by service, then period, as one snapshot: as they are, or as they stood after a commit
+    /// ([`Store::commit_as_of`]). Those that were not closed then and have changed since are not among them: such versions are not
+    /// kept.
+    pub fn usage_rows<'s>(
         &'s self,
         filter: &'s RowFilter,
-        commit: i64,
+        as_of: Option<i64>,
     ) -> impl Stream<Item = Result<UsageRow>> + use<'s> {
         let from = filter.from.map(|from| filter.period_type.period_of(from).to_string());
-        let rows = self.db.exports.sql(&AS_OF);
-        rows.bind(filter.period_type.name())
+        let rows = self.db.exports.sql(if as_of.is_some() { &AS_OF } else { &BY_SERVICE });
+        let rows = rows
+            .bind(filter.period_type.name())
             .bind(from)
             .bind(filter.period_type.period_of(filter.to).to_string())
             .bind(filter.services.is_empty())
-            .bind(Guids::from(filter.services.as_slice()))
-            .bind(commit)
-            .stream()
-            .map(|row| usage_row(&row?))
+            .bind(Guids::from(filter.services.as_slice()));
+        let rows = if let Some(commit) = as_of { rows.bind(commit) } else { rows };
+        rows.stream().map(|row| usage_row(&row?))
     }
 }
 

@@ -54,10 +54,7 @@ impl Reports {
         if let Some(period) = [wanted.from, wanted.to].into_iter().flatten().find(|day| *day > today) {
             return Err(UsageError::PeriodInFuture { period, today });
         }
-        let commit = match self.as_of {
-            Some(instant) => Some(self.store.commit_as_of(instant).await?),
-            None => None,
-        };
+        let commit = self.commit().await?;
         // The service itself may have more rows.
         let last = wanted.behind.and_then(|(service, _)| service.as_u128().checked_sub(1)).map(Uuid::from_u128);
         let to = wanted.to.unwrap_or(today);
@@ -78,10 +75,7 @@ impl Bulk {
             let Some(last) = services.last().copied() else { return Ok(None) };
             let (period_type, from) = (self.wanted.period_type, self.wanted.from);
             let filter = RowFilter { period_type, from, to: self.to, services };
-            let mut rows: Vec<UsageRow> = match self.commit {
-                None => pin!(self.store.usage_rows(&filter)).try_collect().await?,
-                Some(commit) => pin!(self.store.usage_rows_as_of(&filter, commit)).try_collect().await?,
-            };
+            let mut rows: Vec<UsageRow> = pin!(self.store.usage_rows(&filter, self.commit)).try_collect().await?;
             // As many services as make a page, by what these had.
             let fitting = filter.services.len() * ROWS / rows.len().max(1);
             self.services_at_once = fitting.clamp(FEWEST_SERVICES, (self.services_at_once * 4).min(MOST_SERVICES));

@@ -61,7 +61,7 @@ pub async fn export(
     format: ExportFormat,
     out: &mut (dyn Write + Send),
 ) -> Result<(), ExportError> {
-    write_all(store.usage_rows(filter), format, out).await
+    write_all(store.usage_rows(filter, None), format, out).await
 }
 
 /// Writes the same rows as they stood at an instant; without those that were not closed then and have changed since, for such
@@ -77,7 +77,7 @@ pub async fn export_as_of(
     out: &mut (dyn Write + Send),
 ) -> Result<(), ExportError> {
     let commit = store.commit_as_of(instant).await?;
-    write_all(store.usage_rows_as_of(filter, commit), format, out).await
+    write_all(store.usage_rows(filter, Some(commit)), format, out).await
 }
 
 async fn write_all(

@@ -59,6 +59,14 @@ impl Reports {
         Self { as_of: Some(instant), ..self }
     }
 
+    /// The commit after which rows are told as they stood; none where they are told as they are.
+    async fn commit(&self) -> Result<Option<i64>, StoreError> {
+        match self.as_of {
+            Some(instant) => Ok(Some(self.store.commit_as_of(instant).await?)),
+            None => Ok(None),
+        }
+    }
+
     /// The period that is meant where none is named: yesterday, or the month that contains it (`spec/api.md`, section 6,
     /// rule 1).
     #[must_use]

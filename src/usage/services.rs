@@ -69,7 +69,7 @@ impl Reports {
             let commit = self.store.commit_as_of(instant).await?;
             let wanted = RowFilter { period_type, from: Some(period), to: period, services: guids };
             let is_locked = self.store.was_locked(period.month(), commit).await?;
-            let mut found = pin!(self.store.usage_rows_as_of(&wanted, commit));
+            let mut found = pin!(self.store.usage_rows(&wanted, Some(commit)));
             while let Some(row) = found.next().await.transpose()? {
                 rows.insert(row.service, if is_locked { row.locked() } else { row });
             }

@@ -41,11 +41,10 @@ impl Reports {
         let told = self.store.told_statuses(filter).await?;
         let all = told.chunk_by(|a, b| a.service == b.service).flat_map(changes);
         let wanted: Vec<StatusTold> = all.filter(|change| changed.holds(change.time)).collect();
-        let total = i64::try_from(wanted.len()).unwrap_or(i64::MAX);
-        let [offset, limit] = [window.offset, window.limit].map(|number| usize::try_from(number).unwrap_or(usize::MAX));
+        let Listed { items: of_page, total } = Listed::of(wanted, window);
         let mut usages: HashMap<Uuid, ServiceUsage> = HashMap::new();
         let mut items = Vec::new();
-        for change in wanted.into_iter().skip(offset).take(limit) {
+        for change in of_page {
             let StatusTold { service, time, status } = change;
             let usage = match usages.entry(service) {
                 Entry::Occupied(known) => known.get().clone(),

@@ -1,8 +1,9 @@
 //! How many users services had, month by month.
 
 use std::collections::{BTreeMap, HashMap};
+use std::pin::pin;
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::TryStreamExt as _;
 use uuid::Uuid;
 
 use super::{Reports, UsageError};
@@ -59,10 +60,7 @@ impl Reports {
         }
         let from = Some(first.previous().month());
         let rows = RowFilter { period_type: PeriodType::Monthly, from, to: *last, services: wanted };
-        let mut found = match self.as_of {
-            None => self.store.usage_rows(&rows).boxed(),
-            Some(instant) => self.store.usage_rows_as_of(&rows, self.store.commit_as_of(instant).await?).boxed(),
-        };
+        let mut found = pin!(self.store.usage_rows(&rows, self.commit().await?));
         while let Some(row) = found.try_next().await? {
             let Numbers([_, pro, guest, ..]) = row.numbers;
             let add = |counts: &mut UserCounts| {

@@ -21,7 +21,7 @@ pub async fn rows(engine: &Engine) -> Vec<UsageRow> {
     let mut all = Vec::new();
     for period_type in [PeriodType::Daily, PeriodType::Monthly] {
         let filter = RowFilter { period_type, from: None, to: engine.installation.today(), services: Vec::new() };
-        let mut rows = pin!(engine.installation.store.usage_rows(&filter));
+        let mut rows = pin!(engine.installation.store.usage_rows(&filter, None));
         while let Some(row) = rows.try_next().await.unwrap() {
             all.push(row);
         }

@@ -1,6 +1,6 @@
 //! CSV: a line for each result of a list, or one of the report that there is; objects within it are JSV.
 
-use super::{jsv, shortest_date_time};
+use super::jsv;
 use crate::api::wire::document::{Object, RESPONSE_STATUS, RESULTS, Value};
 
 const END_OF_LINE: &str = "\r\n";
@@ -37,16 +37,9 @@ fn line(out: &mut String, cells: impl Iterator<Item = String>) {
 
 fn cell(value: &Value<'_>) -> String {
     match value {
-        Value::Null => String::new(),
         Value::Text(text) => defused(text),
-        Value::Guid(guid) => guid.simple().to_string(),
-        Value::DateTime(time) => shortest_date_time(*time),
-        Value::Integer(number) => number.to_string(),
-        Value::Unsigned(number) => number.to_string(),
-        Value::Flag(flag) => if *flag { "True" } else { "False" }.to_owned(),
-        Value::Double(number) => number.to_string(),
-        Value::Object(object) => jsv::object(object),
-        Value::List(_, items) => format!("[{}]", items.iter().map(jsv::object).collect::<Vec<String>>().join(",")),
+        // A cell with an object in it is as JSV writes one.
+        value => jsv::value(value),
     }
 }
 

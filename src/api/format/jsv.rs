@@ -14,7 +14,7 @@ pub(super) fn object(object: &Object<'_>) -> String {
     format!("{{{}}}", members.collect::<Vec<String>>().join(","))
 }
 
-fn value(value: &Value<'_>) -> String {
+pub(super) fn value(value: &Value<'_>) -> String {
     match value {
         Value::Null => String::new(),
         Value::Text(text) => quoted(text),

@@ -25,12 +25,7 @@ pub(in crate::api) async fn handle(call: Call) -> Result<Reply, ApiError> {
     let service = required(service, "ServiceGuid")?;
 
     let usage = api.reports(as_of)?.service_usage(service, period_type, period).await?;
-    principal.must_see(&usage.service)?;
-    // Only now: the status is for those alone who may see the service.
-    let status = usage.service.status();
-    if status.hides_usage() {
-        return Err(ApiError::UsageHidden(status));
-    }
+    principal.must_see_usage(&usage.service)?;
     let standing = Standing::of_rows(usage.row.iter());
     Ok(Reply::new(&format, &service_usage::response(&usage)).with_standing(standing))
 }

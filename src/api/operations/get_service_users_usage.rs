@@ -11,6 +11,7 @@ use crate::api::wire::page::Page;
 use crate::api::wire::user_usage;
 use crate::audit::user_usage::UserUsage;
 use crate::model::GroupType;
+use crate::store::Listed;
 
 pub(in crate::api) static ABOUT: About = About {
     summary: "What each user of a service did in a period, by page, of those whom any event of the period names.",
@@ -56,10 +57,7 @@ pub(in crate::api) async fn handle(call: Call) -> Result<Reply, ApiError> {
         users.into_iter().filter(|(_, user)| user.is_active && filter.wants(user)).collect();
     // Who was never created comes last.
     users.sort_by_key(|(guid, user)| (user.created_on.is_none(), user.created_on, *guid));
-    let total = i64::try_from(users.len()).unwrap_or(i64::MAX);
-    let window = page.window();
-    let [offset, limit] = [window.offset, window.limit].map(|number| usize::try_from(number).unwrap_or(usize::MAX));
-    let of_page: Vec<(Uuid, UserUsage)> = users.into_iter().skip(offset).take(limit).collect();
+    let Listed { items: of_page, total } = Listed::of(users, page.window());
     let response = user_usage::paged_response(Page { total, ..page }, about, &of_page);
     Ok(Reply::new(&format, &response).with_standing(standing))
 }

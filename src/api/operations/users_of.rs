@@ -32,11 +32,7 @@ pub(super) async fn users_of(
     let service = params::required(service, "ServiceGuid")?;
     let period_type = period_type.unwrap_or(PeriodType::Daily);
     let usage = api.reports(None)?.service_usage(service, period_type, period).await?;
-    principal.must_see(&usage.service)?;
-    let status = usage.service.status();
-    if status.hides_usage() {
-        return Err(ApiError::UsageHidden(status));
-    }
+    principal.must_see_usage(&usage.service)?;
     let users = api.user_usage(service, period_type, usage.period).await?;
     let about = About { service, period_type, period: usage.period };
     Ok(Found { about, standing: Standing::of_rows(usage.row.iter()), users })

@@ -4,19 +4,7 @@ use super::document::{Choice, Kind, Member, Object, Type, Value, WITH_RESPONSE_S
 use super::{page, response_status, value};
 use crate::model;
 
-pub(in crate::api) static STATUS: Choice = Choice {
-    name: "ServiceStatus",
-    values: &[
-        "Blocked",
-        "AccountCancelled",
-        "AccountSuspended",
-        "Provisioning",
-        "TrialExpired",
-        "TrialActive",
-        "DemoAccount",
-        "CertifiedSecure",
-    ],
-};
+pub(in crate::api) static STATUS: Choice = Choice { name: "ServiceStatus", values: model::ServiceStatus::NAMES };
 static SERVICE: Type = Type {
     name: "Service",
     members: &[

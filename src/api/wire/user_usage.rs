@@ -10,7 +10,7 @@ use crate::audit::user_usage::UserUsage;
 use crate::model::{Day, GroupType, Instant, PeriodType};
 
 pub(in crate::api) static STATUS: Choice = Choice { name: "ServiceUserStatusEnum", values: &["Active", "Disabled"] };
-pub(in crate::api) static GROUP: Choice = Choice { name: "ServiceUserGroupEnum", values: &["Professional", "Guest"] };
+pub(in crate::api) static GROUP: Choice = Choice { name: "ServiceUserGroupEnum", values: GroupType::NAMES };
 static USER_USAGE: Type = Type {
     name: "UserUsage",
     members: &[

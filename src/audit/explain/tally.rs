@@ -122,9 +122,8 @@ impl Tally {
         orders: &ContentOrders,
         is_pending: bool,
     ) -> Result<(), EventLogError> {
-        let lines = line::read(self.question.service, slices, &self.question.masks)?;
-        let window = self.question.identity_window;
-        let judged = line::judge(self.question.service, lines, slices, (voids, orders), &self.earlier, window)?;
+        let (service, window) = (self.question.service, self.question.identity_window);
+        let judged = line::judge(service, slices, &self.question.masks, (voids, orders), &self.earlier, window)?;
         let mut has_any = false;
         let is_before = partition < self.question.utc_days().0;
         for (at, (line, fate)) in judged.lines.iter().zip(&judged.fates).enumerate().filter(|_| !is_before) {
