@@ -4,19 +4,24 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 
 use axum::body::Body;
-use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ACCEPT_ENCODING, ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use uuid::Uuid;
 
 use super::format::JSON_TYPE;
+use super::reply;
 use super::wire::response_status::{ErrorResponse, FieldError, Meta, ResponseStatus};
-use super::{reply, routes};
+use crate::ingest::spool::SpoolError;
 use crate::model::ServiceStatus;
 use crate::store::StoreError;
 use crate::usage::UsageError;
 
 /// Seconds until a client may find the store there again.
 const RETRY_AFTER_SECONDS: &str = "5";
+/// RFC 5789's sibling for POST, as the W3C's Linked Data Platform names it.
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+const EVENT_TYPES: &str =
+    "application/cloudevents+json, application/cloudevents-batch+json, application/x-ndjson, application/json";
 /// A key may come as a bearer token, or as the password of Basic, which some clients send only when they are asked for it.
 const CHALLENGES: [&str; 2] = [r#"Bearer realm="usage-rollup""#, r#"Basic realm="usage-rollup", charset="UTF-8""#];
 
@@ -26,7 +31,17 @@ pub(super) enum ApiError {
     /// Unknown, expired or revoked: whoever holds no valid key is not told which.
     BadKey,
     NoSuchRoute,
-    MethodNotAllowed,
+    /// The path takes these methods.
+    MethodNotAllowed(&'static str),
+    /// Keys of partners and resellers only read.
+    MayNotSend,
+    /// This server only reads.
+    TakesNoEvents,
+    /// The content type is none of those that events have.
+    NoEvents,
+    UnknownEncoding,
+    BodyTooSlow,
+    SpoolFull(SpoolError),
     /// The path with its query has more bytes than this.
     TargetTooLong(usize),
     /// The body has more bytes than this.
@@ -78,6 +93,7 @@ impl ApiError {
         match &self {
             Self::StoreOutOfReach(error) => tracing::error!(?error, "the store is out of reach"),
             Self::Internal(error) => tracing::error!(?error, "a request failed"),
+            Self::SpoolFull(error) => tracing::warn!(%error, "events were refused"),
             _ => {}
         }
         self.problem(hide_forbidden, request_id).into_response()
@@ -88,17 +104,49 @@ impl ApiError {
             Self::NoKey => unauthorized("an API key is needed: send it as a bearer token"),
             Self::BadKey => unauthorized("the API key is not valid"),
             Self::NoSuchRoute => Problem::new(StatusCode::NOT_FOUND, "NotFound", "there is no such route"),
-            Self::MethodNotAllowed => {
-                let message = format!("this route takes {}", routes::ALLOW);
-                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message)
-                    .with_header(ALLOW, routes::ALLOW)
+            Self::MethodNotAllowed(methods) => {
+                let message = format!("this route takes {methods}");
+                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message).with_header(ALLOW, methods)
+            }
+            Self::MayNotSend => Problem::new(
+                StatusCode::FORBIDDEN,
+                "Forbidden",
+                "events are sent with the key of a SuperUser or of their service",
+            ),
+            Self::TakesNoEvents => {
+                let message = "this server only reads; events are sent to the one that `usage-rollup run` has started";
+                Problem::new(StatusCode::NOT_FOUND, "NotFound", message)
+            }
+            Self::NoEvents => {
+                let message = "events come as application/cloudevents+json, application/cloudevents-batch+json, application/x-ndjson, or as JSON with ce-* headers; in UTF-8";
+                Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
+                    .with_header(ACCEPT_POST, EVENT_TYPES)
+            }
+            Self::UnknownEncoding => Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "UnsupportedMediaType",
+                "a body may be encoded with gzip or zstd",
+            )
+            .with_header(ACCEPT_ENCODING, "gzip, zstd"),
+            Self::BodyTooSlow => {
+                Problem::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", "the body did not come in time")
+            }
+            Self::SpoolFull(error) => {
+                let message = match error {
+                    SpoolError::Full { .. } => "more events wait to be ingested than may; send them again later",
+                    SpoolError::Busy => "too many requests wait for the disk; send the events again later",
+                    SpoolError::Closed => "the server is stopping; send the events again later",
+                    SpoolError::Io(_) => "the events can't be kept at the moment; send them again later",
+                };
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
+                    .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS)
             }
             Self::TargetTooLong(most) => {
                 let message = format!("path and query are longer than {most} bytes, which api.max_target_bytes allows");
                 Problem::new(StatusCode::URI_TOO_LONG, "UriTooLong", message)
             }
             Self::BodyTooLarge(most) => {
-                let message = format!("the body is larger than {most} bytes; no operation reads one");
+                let message = format!("the body is larger than {most} bytes");
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
             }
             Self::TooMany(seconds) => {
@@ -206,6 +254,7 @@ impl From<UsageError> for ApiError {
 mod tests {
     use http_body_util::BodyExt as _;
 
+    use super::super::routes;
     use super::*;
 
     fn told(error: ApiError, hide_forbidden: bool) -> String {
@@ -231,7 +280,7 @@ mod tests {
             told(ApiError::NoKey, false),
             told(ApiError::BadKey, false),
             told(ApiError::NoSuchRoute, false),
-            told(ApiError::MethodNotAllowed, false),
+            told(ApiError::MethodNotAllowed(routes::ALLOW), false),
             told(malformed, false),
             told(ApiError::argument("Period", "too late"), false),
             told(ApiError::NoSuch("service", guid), false),

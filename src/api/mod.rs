@@ -5,6 +5,7 @@ mod auth;
 mod cors;
 mod encoding;
 mod error;
+mod events;
 mod format;
 mod operations;
 mod params;
@@ -24,6 +25,7 @@ use std::task::Poll;
 use std::time::Instant as Timer;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, header};
@@ -35,6 +37,7 @@ use tracing::{Instrument as _, Span, field};
 use uuid::Uuid;
 
 pub use auth::new_key;
+pub use events::Door;
 pub use server::{Bounds, serve};
 
 use crate::audit::user_usage::UserUsage;
@@ -58,6 +61,8 @@ use routes::Route;
 pub struct Api {
     /// None until the store was opened, which may take as long as its server does to be there.
     opened: OnceLock<Opened>,
+    /// None where no events are taken.
+    door: OnceLock<Door>,
     clock: Clock,
     zone: Zone,
     auth: ApiAuth,
@@ -93,6 +98,7 @@ impl Api {
     pub fn without_store(clock: Clock, zone: Zone, config: &config::Api) -> Self {
         Self {
             opened: OnceLock::new(),
+            door: OnceLock::new(),
             clock,
             zone,
             auth: config.auth,
@@ -109,6 +115,11 @@ impl Api {
         let store = reading.store.clone();
         let reports = Reports::new(store.clone(), self.clock, self.zone);
         self.opened.get_or_init(|| Opened { store, reports, reading, readers: Semaphore::new(READERS_OF_THE_LOG) });
+    }
+
+    /// Takes events from now on.
+    pub fn take_events(&self, door: Door) {
+        self.door.get_or_init(|| door);
     }
 
     /// What a service's users did, from the event log.
@@ -164,11 +175,11 @@ pub fn router(api: impl Into<Arc<Api>>) -> Router {
     Router::new().fallback(answer).with_state(api.into())
 }
 
-/// Answers any request: what holds for every answer, whatever came of it. No operation has a body to read, so that one that
-/// is sent is dropped unread.
+/// Answers any request: what holds for every answer, whatever came of it. Only events have a body to read; another one that is sent
+/// is dropped unread.
 async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     let began = Timer::now();
-    let (head, _) = request.into_parts();
+    let (head, body) = request.into_parts();
     let (is_head, hide_forbidden) = (head.method == Method::HEAD, api.hide_forbidden);
     let request_id = Uuid::now_v7().simple().to_string();
     let span =
@@ -179,7 +190,7 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     let Performed { counted, result } = if origin.is_some() && cors::is_preflight(&head) {
         Performed { counted: None, result: Ok(cors::preflight()) }
     } else {
-        whole(perform(api, head).instrument(span.clone())).await
+        whole(perform(api, head, body).instrument(span.clone())).await
     };
     let mut response =
         result.unwrap_or_else(|error| span.in_scope(|| error.into_response(hide_forbidden, &request_id)));
@@ -199,7 +210,7 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
         headers.insert("x-request-id", value);
     }
     if is_head {
-        *response.body_mut() = axum::body::Body::empty();
+        *response.body_mut() = Body::empty();
     }
     let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(parent: &span, status = response.status().as_u16(), elapsed_ms, "answered a request");
@@ -230,7 +241,7 @@ async fn whole(perform: impl Future<Output = Performed> + Send + 'static) -> Per
 }
 
 /// Credentials come first: without them not even the routes are told.
-async fn perform(api: Arc<Api>, head: Parts) -> Performed {
+async fn perform(api: Arc<Api>, head: Parts, body: Body) -> Performed {
     let admitted = match within_bounds(&api, &head) {
         Ok(()) => auth::principal(&api, &head.headers).await,
         Err(error) => Err(error),
@@ -244,8 +255,10 @@ async fn perform(api: Arc<Api>, head: Parts) -> Performed {
     }
     let counted = api.rate.as_ref().zip(principal.key.as_ref()).map(|(rate, key)| rate.count(key));
     match counted {
-        None => Performed { counted: None, result: admit(api, principal, head).await },
-        Some((counted, Ok(()))) => Performed { counted: Some(counted), result: admit(api, principal, head).await },
+        None => Performed { counted: None, result: admit(api, principal, head, body).await },
+        Some((counted, Ok(()))) => {
+            Performed { counted: Some(counted), result: admit(api, principal, head, body).await }
+        }
         Some((counted, Err(seconds))) => Performed { counted: Some(counted), result: Err(ApiError::TooMany(seconds)) },
     }
 }
@@ -256,6 +269,10 @@ fn within_bounds(api: &Api, head: &Parts) -> Result<(), ApiError> {
     if path.len() + query.len() > api.max_target_bytes {
         return Err(ApiError::TargetTooLong(api.max_target_bytes));
     }
+    if takes_events(head) {
+        // Its body is bounded where it is read.
+        return Ok(());
+    }
     let body = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if body.is_some_and(|body| body > api.max_body_bytes) {
         return Err(ApiError::BodyTooLarge(api.max_body_bytes));
@@ -263,10 +280,18 @@ fn within_bounds(api: &Api, head: &Parts) -> Result<(), ApiError> {
     Ok(())
 }
 
+fn takes_events(head: &Parts) -> bool {
+    events::is_at(&routes::below_prefix(head.uri.path()))
+}
+
 /// Performs a request of a caller who is known.
-async fn admit(api: Arc<Api>, principal: Principal, head: Parts) -> Result<Response, ApiError> {
+async fn admit(api: Arc<Api>, principal: Principal, head: Parts, body: Body) -> Result<Response, ApiError> {
     if head.method == Method::OPTIONS && head.uri.path() == "*" {
         return Ok(reply::options());
+    }
+    if takes_events(&head) {
+        Span::current().record("operation", events::OPERATION);
+        return events::handle(&api, &principal, head, body).await;
     }
     let found = match routes::find(routes::ROUTES, &head.method, head.uri.path()) {
         Err(ApiError::NoSuchRoute) => return tell_page(&api, &head),
@@ -314,7 +339,7 @@ fn tell_page(api: &Api, head: &Parts) -> Result<Response, ApiError> {
     match head.method {
         Method::GET | Method::HEAD => {}
         Method::OPTIONS => return Ok(reply::options()),
-        _ => return Err(ApiError::MethodNotAllowed),
+        _ => return Err(ApiError::MethodNotAllowed(routes::ALLOW)),
     }
     let mut params = Params::new(page.name(), &[], Vec::new(), head.uri.query());
     let op = params.common("op");

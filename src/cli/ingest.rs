@@ -32,8 +32,8 @@ impl Args {
         let installation = options.installation().await?;
         let mut unreadable = 0;
         let wanted = if self.files.is_empty() {
-            jobs::inbox_holds_files(&installation, true).await?;
-            Wanted::Inbox
+            jobs::anything_waits(&installation, true).await?;
+            Wanted::Waiting
         } else {
             let found = self.files.iter().filter_map(|path| match find(path) {
                 Ok(source) => Some(source),

@@ -49,6 +49,8 @@ pub struct Ingest {
     pub identity_window: Duration,
     pub max_line_bytes: usize,
     pub events_per_commit: usize,
+    pub max_post_bytes: usize,
+    pub max_spool_bytes: u64,
     pub types: HashMap<String, EventType>,
 }
 
@@ -130,6 +132,10 @@ impl Config {
                 identity_window: check(layers, "ingest.identity_window", duration)?,
                 max_line_bytes: check(layers, "ingest.max_line_bytes", |text| within(text, 1_024..=16_777_216))?,
                 events_per_commit: check(layers, "ingest.events_per_commit", |text| within(text, 1_000..=4_000_000))?,
+                max_post_bytes: check(layers, "ingest.max_post_bytes", |text| within(text, 1_024..=268_435_456))?,
+                max_spool_bytes: check(layers, "ingest.max_spool_bytes", |text| {
+                    within(text, 1_024..=1_099_511_627_776)
+                })? as u64,
                 types: types(layers)?,
             },
             event_log: EventLog {

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Api};
+use crate::api::{self, Api, Door};
 use crate::clock::Clock;
 use crate::config::{ApiAuth, Config};
 use crate::jobs::Reading;
@@ -96,6 +96,11 @@ impl<'c> Front<'c> {
         }
         self.api.answer_from(reading);
         Ok(())
+    }
+
+    /// From now on events may be sent, too.
+    pub fn take_events(&self, door: Door) {
+        self.api.take_events(door);
     }
 
     /// Lets the requests that are under way end.

@@ -15,8 +15,10 @@ use anyhow::Context as _;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::Door;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::ingest::spool::{self, Spool};
 use crate::jobs::{Installation, Reading};
 
 use front::Front;
@@ -65,6 +67,11 @@ pub async fn serve(
     Ok(())
 }
 
+fn open_spool(installation: &Installation) -> anyhow::Result<Spool> {
+    let (data_dir, most) = (&installation.data_dir, installation.config.ingest.max_spool_bytes);
+    Spool::open(data_dir, most).with_context(|| format!("cannot open the spool {}", spool::dir(data_dir).display()))
+}
+
 /// Runs jobs and API until `stop` is cancelled; a job that is under way stops between commits, and requests are answered. A
 /// server that is not there is waited for.
 ///
@@ -81,10 +88,13 @@ pub async fn run(
     let front = Front::start(config, clock, listener)?;
     if let Some(installation) = front.open(open, &stop).await? {
         front.answer_from(Reading::from(&installation)).await?;
+        let spool = open_spool(&installation)?;
+        front.take_events(Door::new(spool.clone(), installation.config.ingest.clone()));
         let inbox = installation.config.ingest.inbox.display();
         tracing::info!(%inbox, api = %format!("http://{}", front.address), "started");
-        Box::pin(work(&installation, &stop)).await?;
+        Box::pin(work(&installation, spool.clone(), &stop)).await?;
         front.end().await?;
+        spool.seal().await?;
         installation.store.close().await;
     }
     Ok(())

@@ -12,6 +12,7 @@ use super::schedule::{Calendar, Job, Periods};
 use super::ticker::Ticker;
 use super::timetable::{Moment, Timetable};
 use crate::clock::Clock;
+use crate::ingest::spool::Spool;
 use crate::jobs::{self, Installation, JobError, Run, Wanted};
 use crate::model::{Instant, PeriodType};
 use crate::store::StoreError;
@@ -26,7 +27,7 @@ const NANOS_A_DAY: i64 = 86_400_000_000_000;
 ///
 /// # Errors
 /// When the schedules can't be kept. A job that fails is logged, and tried again.
-pub(super) async fn work(installation: &Installation, stop: &CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn work(installation: &Installation, spool: Spool, stop: &CancellationToken) -> anyhow::Result<()> {
     let mut ticker = Ticker::start(&installation.config.schedule).await?;
     let interrupted = Arc::new(AtomicBool::new(false));
     let stopping = tokio::spawn({
@@ -37,7 +38,7 @@ pub(super) async fn work(installation: &Installation, stop: &CancellationToken) 
         }
     });
     let run = Run { purpose: "run", period: None, wait: LEASE_WAIT, interrupted, progress: Arc::new(|_| {}) };
-    let mut jobs = Jobs::new(installation, run);
+    let mut jobs = Jobs::new(installation, spool, run);
     let started = time::Instant::now();
     let moment = || Moment { wall: Clock::System.now(), steady: started.elapsed() };
     while !stop.is_cancelled() {
@@ -57,6 +58,7 @@ pub(super) async fn work(installation: &Installation, stop: &CancellationToken) 
 /// All jobs, with their turns.
 pub(super) struct Jobs<'i> {
     installation: &'i Installation,
+    spool: Spool,
     run: Run,
     calendar: Calendar,
     timetables: Vec<(Job, Timetable)>,
@@ -71,10 +73,10 @@ enum Came {
 }
 
 impl<'i> Jobs<'i> {
-    pub fn new(installation: &'i Installation, run: Run) -> Self {
+    pub fn new(installation: &'i Installation, spool: Spool, run: Run) -> Self {
         let schedule = &installation.config.schedule;
         let timetables = Job::ALL.map(|job| (job, Timetable::new(job.cron(schedule).clone()))).into();
-        Self { installation, run, calendar: Calendar::new(&installation.config), timetables }
+        Self { installation, spool, run, calendar: Calendar::new(&installation.config), timetables }
     }
 
     /// Gives each job whose turn has come one run, and tells whether any has more to do at once. A job that fails keeps no other
@@ -140,7 +142,7 @@ impl<'i> Jobs<'i> {
     async fn perform(&self, job: Job, period: Option<Instant>) -> anyhow::Result<Came> {
         let (installation, run) = (self.installation, Run { period, ..self.run.clone() });
         match (job, period) {
-            (Job::Ingest, _) => ingest(installation, &run).await,
+            (Job::Ingest, _) => ingest(installation, &self.spool, &run).await,
             (Job::Rollup, _) => rollup(installation, &run).await,
             (Job::DayClose, Some(end)) => self.close(&run, PeriodType::Daily, end).await,
             (Job::MonthClose, Some(end)) => self.close(&run, PeriodType::Monthly, end).await,
@@ -178,11 +180,12 @@ fn may_pass(error: &anyhow::Error) -> bool {
     })
 }
 
-async fn ingest(installation: &Installation, run: &Run) -> anyhow::Result<Came> {
-    if !jobs::inbox_holds_files(installation, false).await? {
+async fn ingest(installation: &Installation, spool: &Spool, run: &Run) -> anyhow::Result<Came> {
+    spool.seal().await?;
+    if !jobs::anything_waits(installation, false).await? {
         return Ok(Came::ToNothing);
     }
-    let report = jobs::ingest(installation, run, Wanted::Inbox).await?;
+    let report = jobs::ingest(installation, run, Wanted::Waiting).await?;
     if report.files == 0 {
         return Ok(Came::ToARun);
     }

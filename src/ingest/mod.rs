@@ -2,6 +2,7 @@
 
 pub mod decode;
 pub mod source;
+pub mod spool;
 
 mod chunk;
 mod lines;

@@ -1,5 +1,7 @@
 //! Ingest: everything that the sources hold goes into the event log, and what that touched is rolled up.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use anyhow::Context as _;
@@ -9,8 +11,9 @@ use tokio::runtime::Handle;
 use super::rollup::rollup_leased;
 use super::{Installation, Run, erase};
 use crate::ingest::decode::Decoder;
+use crate::ingest::source::inbox::AfterCommit;
 use crate::ingest::source::{FileSource, Source, inbox};
-use crate::ingest::{IngestError, IngestRules, Pipeline, Reading, Summary};
+use crate::ingest::{IngestError, IngestRules, Pipeline, Reading, Summary, spool};
 use crate::model::Erased;
 use crate::store::{Input, InputKind, InputState, Lease, Ledger};
 
@@ -25,15 +28,15 @@ pub struct IngestReport {
     pub rows_written: u64,
     /// Inputs that could not be read to their end, and why.
     #[serde(skip)]
-    pub failed: Vec<(String, std::io::Error)>,
+    pub failed: Vec<(String, io::Error)>,
 }
 
 /// What to ingest.
 #[derive(Debug)]
 pub enum Wanted {
     Sources(Vec<Source>),
-    /// Every whole file of the inbox.
-    Inbox,
+    /// Every whole file of the inbox, and what was sent to us.
+    Waiting,
 }
 
 /// Reads what is wanted into the event log and rolls up what is dirty then.
@@ -55,7 +58,7 @@ async fn ingest_leased(
     let sources = match wanted {
         Wanted::Sources(sources) => sources,
         // Only whoever holds the lease may look: another writer would take the same files.
-        Wanted::Inbox => inbox_sources(installation).await?,
+        Wanted::Waiting => waiting_sources(installation).await?,
     };
     let readings = readings(installation, sources).await?;
     let files = readings.len();
@@ -79,12 +82,15 @@ async fn ingest_leased(
     })
 }
 
-/// Whether there is anything in the inbox to be taken. With `settled`, files that were written in place a moment ago are
+/// Whether there is anything to be taken, in the inbox or of what was sent to us. With `settled`, files that were written in place a moment ago are
 /// given the time to show whether they still grow.
 ///
 /// # Errors
-/// When the inbox can't be read.
-pub async fn inbox_holds_files(installation: &Installation, settled: bool) -> anyhow::Result<bool> {
+/// When the inbox or the spool can't be read.
+pub async fn anything_waits(installation: &Installation, settled: bool) -> anyhow::Result<bool> {
+    if !sealed(installation)?.is_empty() {
+        return Ok(true);
+    }
     let found = look(installation)?;
     if settled && !found.waiting.is_empty() {
         tokio::time::sleep(inbox::QUIET).await;
@@ -98,15 +104,21 @@ fn look(installation: &Installation) -> anyhow::Result<inbox::Found> {
     inbox::look(dir).with_context(|| format!("cannot look through the inbox {}", dir.display()))
 }
 
-/// The files of the inbox that are whole. Those that were committed before, by a run that was cut short afterwards, are put
+fn sealed(installation: &Installation) -> anyhow::Result<Vec<PathBuf>> {
+    let data_dir = &installation.data_dir;
+    spool::sealed(data_dir).with_context(|| format!("cannot look through the spool {}", spool::dir(data_dir).display()))
+}
+
+/// The files of the inbox and of the spool that are whole. Those that were committed before, by a run that was cut short afterwards, are put
 /// away; those that could not be read, and did not change since, are left alone.
-async fn inbox_sources(installation: &Installation) -> anyhow::Result<Vec<Source>> {
+async fn waiting_sources(installation: &Installation) -> anyhow::Result<Vec<Source>> {
     let found = look(installation)?;
     for path in &found.waiting {
         tracing::debug!(path = %path.display(), "the file is still growing, or its last line lacks its end");
     }
     let mut sources = Vec::new();
-    for file in found.ready {
+    let sent = sealed(installation)?.into_iter().map(|path| FileSource::find(&path, InputKind::Inbox));
+    for file in sent.collect::<io::Result<Vec<FileSource>>>()?.into_iter().chain(found.ready) {
         let source = Source::File(file);
         let signature = source.signature().unwrap_or_default();
         let before = installation.store.last_reading(&source.name(), source.kind(), &signature).await?;
@@ -199,10 +211,8 @@ fn read(
 
 fn rules(installation: &Installation, erased: Erased) -> IngestRules {
     let ingest = &installation.config.ingest;
-    let seconds = i64::try_from(ingest.max_future.as_secs()).unwrap_or(i64::MAX);
-    let latest = installation.now().plus_seconds(seconds);
     IngestRules {
-        decoder: Decoder::new(ingest.types.clone(), ingest.earliest, latest),
+        decoder: Decoder::for_now(ingest, installation.now()),
         erased,
         max_line_bytes: ingest.max_line_bytes,
         events_per_commit: ingest.events_per_commit,
@@ -210,7 +220,7 @@ fn rules(installation: &Installation, erased: Erased) -> IngestRules {
 }
 
 pub(super) fn decoder(installation: &Installation) -> Decoder {
-    rules(installation, Erased::default()).decoder
+    Decoder::for_now(&installation.config.ingest, installation.now())
 }
 
 fn of_input<'r>(readings: &'r [Reading], input: &Input) -> Option<&'r Source> {
@@ -226,7 +236,11 @@ fn put_away(installation: &Installation, source: &Source) {
         tracing::warn!(path = %path.display(), "a file of the inbox was written to while it was read; it is read again");
         return;
     }
-    if let Err(error) = inbox::put_away(path, installation.config.ingest.after_commit) {
-        tracing::warn!(path = %path.display(), %error, "cannot put away a file of the inbox that is done");
+    // Whoever sent it has it still.
+    let spool = spool::dir(&installation.data_dir).canonicalize();
+    let is_spooled = spool.is_ok_and(|spool| path.starts_with(spool));
+    let after = if is_spooled { AfterCommit::Delete } else { installation.config.ingest.after_commit };
+    if let Err(error) = inbox::put_away(path, after) {
+        tracing::warn!(path = %path.display(), %error, "cannot put away a file that is done");
     }
 }

@@ -44,7 +44,7 @@ pub use copy::copy_store;
 pub use erase::{ErasureReport, erase_users};
 pub use explain::{Asked, explain};
 pub use import::{ImportError, import_services};
-pub use ingest::{IngestReport, Wanted, inbox_holds_files, ingest};
+pub use ingest::{IngestReport, Wanted, anything_waits, ingest};
 pub use orphans::{AdoptedFile, AdoptedOrphans, Adoption, FoundOrphan, adopt_orphans, list_orphans};
 pub use periods::{PeriodError, lock_month, unlock_month};
 pub use plan::{BackfillPlan, PlannedRow};

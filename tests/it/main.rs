@@ -31,6 +31,7 @@ mod decode_mutation;
 mod disk_full;
 mod erasure;
 mod erasure_files;
+mod events;
 mod failpoints;
 mod frozen;
 mod golden;

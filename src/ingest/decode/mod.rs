@@ -14,6 +14,7 @@ use std::fmt;
 pub use json::JsonError;
 pub use lines::LineDecoder;
 
+use crate::config;
 use crate::model::{Event, EventType, Instant};
 
 /// Why a line was rejected: a closed set of codes, kept with the dead letter (`spec/events.md`, What happens to each line).
@@ -117,6 +118,13 @@ impl Decoder {
     #[must_use]
     pub fn new(types: HashMap<String, EventType>, earliest: Instant, latest: Instant) -> Self {
         Self { types, earliest, latest }
+    }
+
+    /// As the configuration has it, for what arrives at this instant.
+    #[must_use]
+    pub fn for_now(rules: &config::Ingest, now: Instant) -> Self {
+        let seconds = i64::try_from(rules.max_future.as_secs()).unwrap_or(i64::MAX);
+        Self::new(rules.types.clone(), rules.earliest, now.plus_seconds(seconds))
     }
 
     /// Decodes and validates one line, without its line ending.
