@@ -24,6 +24,7 @@ pub struct Config {
     pub rollup: Rollup,
     pub api: Api,
     pub schedule: Schedule,
+    pub status: Status,
     pub log: LogSection,
 }
 
@@ -68,6 +69,7 @@ pub struct Rollup {
 pub struct Api {
     pub listen: SocketAddr,
     pub auth: ApiAuth,
+    pub metrics: MetricsAccess,
     pub hide_forbidden: bool,
     pub cors_origins: Vec<String>,
     /// None: requests are not counted.
@@ -86,12 +88,25 @@ pub enum ApiAuth {
     Off,
 }
 
+/// Who may read metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsAccess {
+    Open,
+    Keys,
+    Off,
+}
+
 #[derive(Clone, Debug)]
 pub struct Schedule {
     pub ingest: String,
     pub rollup: String,
     pub compact: String,
     pub retention: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Status {
+    pub late_after: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -133,6 +148,7 @@ impl Config {
             api: Api {
                 listen: parse(layers, "api.listen")?,
                 auth: check(layers, "api.auth", auth)?,
+                metrics: check(layers, "api.metrics", metrics)?,
                 hide_forbidden: parse(layers, "api.hide_forbidden")?,
                 cors_origins: check(layers, "api.cors_origins", origins)?,
                 requests_per_second: check(layers, "api.requests_per_second", |text| within(text, 0..=1_000_000))
@@ -150,6 +166,7 @@ impl Config {
                 compact: check(layers, "schedule.compact", cron)?,
                 retention: check(layers, "schedule.retention", cron)?,
             },
+            status: Status { late_after: check(layers, "status.late_after", duration)? },
             log: LogSection { filter: check(layers, "log.filter", log_filter)? },
         };
         if config.api.auth == ApiAuth::Off && !config.api.listen.ip().is_loopback() {
@@ -256,6 +273,15 @@ fn auth(text: &str) -> Result<ApiAuth, String> {
     }
 }
 
+fn metrics(text: &str) -> Result<MetricsAccess, String> {
+    match text {
+        "open" => Ok(MetricsAccess::Open),
+        "keys" => Ok(MetricsAccess::Keys),
+        "off" => Ok(MetricsAccess::Off),
+        _ => Err("expected open, keys or off".to_owned()),
+    }
+}
+
 fn cron(text: &str) -> Result<String, String> {
     let parser = croner::parser::CronParser::builder().seconds(croner::parser::Seconds::Required).build();
     parser
@@ -310,6 +336,7 @@ mod tests {
             ("rollup.threads", "-1"),
             ("api.listen", "8080"),
             ("api.auth", "maybe"),
+            ("api.metrics", "yes"),
             ("api.cors_origins", "https://a.example, *"),
             ("api.requests_at_once", "0"),
             ("api.idle_timeout", "0s"),
@@ -328,6 +355,7 @@ mod tests {
         --test: `rollup.threads` is '-1', which can't be: invalid digit found in string
         --test: `api.listen` is '8080', which can't be: invalid socket address syntax
         --test: `api.auth` is 'maybe', which can't be: expected keys or off
+        --test: `api.metrics` is 'yes', which can't be: expected open, keys or off
         --test: `api.cors_origins` is 'https://a.example, *', which can't be: '*' is no origin; expected a scheme and a host, such as https://reports.example.com, with commas between several
         --test: `api.requests_at_once` is '0', which can't be: number would be zero for non-zero type
         --test: `api.idle_timeout` is '0s', which can't be: expected a duration from 1s to 1h

@@ -13,7 +13,10 @@ pub enum JobOutcome {
 }
 
 impl JobOutcome {
-    const fn name(self) -> &'static str {
+    pub(super) const ALL: [Self; 3] = [Self::Done, Self::Failed, Self::Interrupted];
+
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Failed => "failed",
@@ -32,6 +35,7 @@ impl Store {
         let begin = transaction.sql("INSERT INTO job_runs (id, job, started_at) VALUES ($1, $2, $3)");
         begin.bind(lease.epoch()).bind(job).bind(now).execute().await?;
         transaction.commit().await?;
+        self.meters.job_begun(job);
         reach(Point::JobBegun)
     }
 
@@ -43,6 +47,8 @@ impl Store {
         let mut transaction = self.begin_leased(lease).await?;
         let end = transaction.sql("UPDATE job_runs SET ended_at = $2, outcome = $3 WHERE id = $1");
         end.bind(lease.epoch()).bind(now).bind(outcome.name()).execute().await?;
-        transaction.commit_at(Point::JobDone).await
+        transaction.commit_at(Point::JobDone).await?;
+        self.meters.job_ended(outcome);
+        Ok(())
     }
 }
