@@ -101,14 +101,14 @@ impl Told {
             self.running.as_secs_f64(),
         )?;
         let outcomes = self.runs.iter().flat_map(|runs| {
-            let labels = |outcome: JobOutcome| [("job", runs.job.as_str()), ("outcome", outcome.name())];
+            let labels = |outcome: JobOutcome| [("job_name", runs.job.as_str()), ("outcome", outcome.name())];
             runs.outcomes.iter().map(move |(outcome, count)| (labels(*outcome), *count))
         });
         page.counters("usage_rollup_job_runs", "Runs that this process ended, by job and outcome.", outcomes)?;
         page.histograms(
             "usage_rollup_job_duration_seconds",
             "How long these runs took, by job.",
-            self.runs.iter().map(|runs| (("job", runs.job.as_str()), &runs.durations)),
+            self.runs.iter().map(|runs| (("job_name", runs.job.as_str()), &runs.durations)),
         )
     }
 }
@@ -166,7 +166,7 @@ fn tell_of_store(answers: &Answers, page: &mut Page<'_>) -> Result {
 }
 
 fn tell_of_jobs(gauges: &Gauges, page: &mut Page<'_>) -> Result {
-    let jobs = || gauges.jobs.iter().map(|run| ([("job", run.job.as_str())], run));
+    let jobs = || gauges.jobs.iter().map(|run| ([("job_name", run.job.as_str())], run));
     page.gauges(
         "usage_rollup_job_last_success_timestamp_seconds",
         "When a run of the job last ended well, in any process.",
