@@ -8,7 +8,7 @@ use super::output::{print, print_json};
 use super::{Options, Outcome};
 use crate::model::{Day, Instant};
 use crate::observe::{Health, Remark};
-use crate::store::JobOutcome;
+use crate::store::{JobOutcome, SourceGauges};
 
 /// What is stored, how fresh it is, and what is late or wrong; exit code 1 if the pipeline is unhealthy
 #[derive(Debug, clap::Args)]
@@ -77,7 +77,7 @@ fn object(health: &Health) -> anyhow::Result<Value> {
 /// A remark on one line.
 fn sentence(remark: &Remark) -> String {
     let commands: Vec<String> = remark.commands.iter().map(|command| format!("`{command}`")).collect();
-    format!("{}; {} {}", remark.what, remark.advice, commands.join(", ")).trim_end().to_owned()
+    format!("{}; {} {}", remark.what, remark.advice, commands.join(" or ")).trim_end().to_owned()
 }
 
 /// First what is fresh, then what is late and what is wrong, each with what to do about it, and last what is stored.
@@ -90,11 +90,8 @@ fn text(health: &Health, zone: &str) -> String {
         lines.extend([String::new(), format!("{title}:")]);
         for Remark { what, advice, commands } in remarks {
             lines.push(format!("  {what}"));
-            lines.push(format!("    ({}{}", advice, if commands.is_empty() { ")" } else { ":" }));
-            lines.extend(commands.iter().map(|command| format!("      {command}")));
-            if let Some(last) = lines.last_mut().filter(|_| !commands.is_empty()) {
-                last.push(')');
-            }
+            let commands: Vec<String> = commands.iter().map(|command| format!("\"{command}\"")).collect();
+            lines.push(format!("    ({})", format!("{advice} {}", commands.join(" or ")).trim_end()));
         }
     }
     lines.extend([String::new(), format!("Stored, reporting in {zone}, as of {}:", health.now.to_rfc3339_seconds())]);
@@ -112,10 +109,11 @@ fn text(health: &Health, zone: &str) -> String {
 
 fn freshness(health: &Health) -> Vec<String> {
     let status = &health.status;
+    // Two units are as exact as anybody reads.
     let ago = |then: Instant| {
         let seconds = u64::try_from(health.now.seconds() - then.seconds()).unwrap_or(0);
-        let whole = if seconds < 3_600 { seconds } else { seconds - seconds % 60 };
-        format!("{} ago", humantime::format_duration(Duration::from_secs(whole)))
+        let whole = humantime::format_duration(Duration::from_secs(seconds)).to_string();
+        format!("{} ago", whole.split(' ').take(2).collect::<Vec<&str>>().join(" "))
     };
     let mut lines = Vec::new();
     lines.push(match (&status.rows_through, &status.computed_at) {
@@ -125,7 +123,7 @@ fn freshness(health: &Health) -> Vec<String> {
         }
         _ => "There are no rows yet.".to_owned(),
     });
-    let newest = |source: &crate::store::SourceGauges| {
+    let newest = |source: &SourceGauges| {
         let day = source.newest_day.map_or(String::new(), |day| format!(", events through {day}"));
         source.committed_at.map(|at| format!("  {:<10} {}{day}", source.kind, ago(at)))
     };
@@ -147,7 +145,7 @@ fn freshness(health: &Health) -> Vec<String> {
     }
     if health.files.inbox.files > 0 {
         let inbox = health.files.inbox;
-        lines.push(format!("The inbox holds {} files, {}.", count_of(inbox.files), HumanBytes(inbox.bytes)));
+        lines.push(format!("In the inbox: {} ({}).", HumanCount(inbox.files), HumanBytes(inbox.bytes)));
     }
     lines
 }
@@ -183,9 +181,5 @@ fn stored(health: &Health) -> Vec<String> {
 }
 
 fn count(number: i64) -> HumanCount {
-    count_of(number.unsigned_abs())
-}
-
-fn count_of(number: u64) -> HumanCount {
-    HumanCount(number)
+    HumanCount(number.unsigned_abs())
 }

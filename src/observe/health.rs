@@ -10,6 +10,8 @@ use crate::jobs::Reading;
 use crate::model::{Day, Instant};
 use crate::store::{JobOutcome, LastRun, SourceGauges, Status, Verification};
 
+const EXPLAIN: &str = "explain --service GUID --period DATE --field NAME";
+
 /// Everything that `status` tells.
 #[derive(Debug)]
 pub struct Health {
@@ -43,6 +45,12 @@ pub struct Remark {
     /// What is to be done, in words that end where the commands begin; or all of it, where no command does it.
     pub advice: String,
     pub commands: Vec<String>,
+}
+
+/// So many of these.
+fn some(number: impl Into<i128>, one: &str) -> String {
+    let number = number.into();
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
 impl Remark {
@@ -109,20 +117,26 @@ impl Health {
         let Lost { commits, segments } = self.lost;
         if commits > 0 {
             self.wrong(
-                format!("the database is older than its data directory, and lacks the last {commits} commits that were made from here"),
+                format!(
+                    "the database is older than its data directory, and lacks the last {} that were made from here",
+                    some(commits, "commit")
+                ),
                 "put the newest copy of the database back, or bring back what the event log has of them with",
                 &["orphans adopt"],
             );
         }
         if segments > 0 {
             self.wrong(
-                format!("{segments} segments are not known to the database, for it was put back to an older state"),
-                "move them out of orphans/lost, or have them in the log again with",
+                format!(
+                    "{} unknown to the database, for it was put back to an older state",
+                    some(segments as u64, "segment")
+                ),
+                "move what is not wanted out of orphans/lost, or have it in the log again with",
                 &["orphans adopt"],
             );
         }
         if self.status.inputs_failed > 0 {
-            let what = format!("{} inputs could not be read to their end", self.status.inputs_failed);
+            let what = format!("{} could not be read to the end", some(self.status.inputs_failed, "input"));
             self.wrong(what, "mend the files, and read them again with", &["ingest FILE…"]);
         }
     }
@@ -132,11 +146,14 @@ impl Health {
         let (differences, unreadable) = (verification.differences(), verification.unreadable_days());
         let at = verification.at().to_rfc3339_seconds();
         if differences > 0 {
-            let what = format!("verifying found {differences} differences between store and event log, last at {at}");
+            let what = format!(
+                "verifying found {} between store and event log, last at {at}",
+                some(differences, "difference")
+            );
             self.wrong(what, "see them, and make them anew from the event log, with", &["verify", "verify --repair"]);
         }
         if unreadable > 0 {
-            let what = format!("verifying could not read {unreadable} days of the event log, last at {at}");
+            let what = format!("verifying could not read {} of the event log, last at {at}", some(unreadable, "day"));
             self.wrong(what, "put their files back from a backup, and look again with", &["verify"]);
         }
     }
@@ -161,7 +178,7 @@ impl Health {
         if dirty_partitions + dirty_services == 0 {
             return;
         }
-        let what = format!("{dirty_partitions} days and {dirty_services} services wait to be rolled up");
+        let what = format!("to be rolled up: {}, {}", some(dirty_partitions, "day"), some(dirty_services, "service"));
         let under_way = self.runs.iter().find(|run| run.is_latest && run.outcome.is_none());
         // From another machine it can't be seen whether a run still goes on.
         let goes_on = is_being_written
@@ -198,12 +215,13 @@ impl Health {
         let others = ready.files.saturating_sub(self.status.inputs_failed.unsigned_abs());
         let since = Files { inbox: ready, ..Files::default() }.waiting_since().map(Instant::from_seconds);
         if let Some(since) = since.filter(|since| others > 0 && self.has_passed(*since, late_after)) {
-            let what = format!("{others} files wait in the inbox, the first since {}", since.to_rfc3339_seconds());
+            let what =
+                format!("in the inbox: {}, the first since {}", some(others, "file"), since.to_rfc3339_seconds());
             self.late(what, "start the daemon, or take them once, with", &["run", "ingest"]);
         }
         if !inbox.waiting.is_empty() {
-            let what = format!("{} files of the inbox are not whole yet", inbox.waiting.len());
-            let advice = "they wait for the writer to rest, or for the last line to end with a newline";
+            let what = format!("in the inbox, not whole yet: {}", some(inbox.waiting.len() as u64, "file"));
+            let advice = "it waits for the writer to rest, or for the last line to end with a newline";
             self.notes.push(Remark::new(what, advice, &[]));
         }
         Ok(())
@@ -214,7 +232,11 @@ impl Health {
         let mut notes = Vec::new();
         for (reason, letters) in dead_letters {
             let list = format!("dead-letters list --reason {reason}");
-            notes.push(Remark::new(format!("{letters} lines were rejected: {reason}"), "see them with", &[&list]));
+            notes.push(Remark::new(
+                format!("rejected, {reason}: {}", some(*letters, "line")),
+                "see them with",
+                &[&list],
+            ));
         }
         let mut note = |number: i64, what: &str, advice: &str, commands: &[&str]| {
             if number > 0 {
@@ -222,9 +244,9 @@ impl Health {
             }
         };
         let what = "events conflict with an earlier event of the same identity, and do not count";
-        note(ledger.conflicting, what, "see which with", &["explain"]);
+        note(ledger.conflicting, what, "see which with", &[EXPLAIN]);
         let what = "daily rows show a number that is not the exact sum: storage below zero, or beyond 2^63 - 1";
-        note(*clamped_rows, what, "see why with", &["explain"]);
+        note(*clamped_rows, what, "see why with", &[EXPLAIN]);
         let what = format!("rows of {pending_services} services in locked months wait for these to be unlocked");
         note(*pending_rows, &what, "see them with", &["periods list"]);
         let what = "services have events but no directory entry: the API answers 404";

@@ -24,7 +24,7 @@ impl<'a> Page<'a> {
         self.0.encode_descriptor(name, help, None, MetricType::Info)?.encode_info(&[label])
     }
 
-    pub fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> Result {
+    pub fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue + Copy) -> Result {
         self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
     }
 
@@ -44,7 +44,7 @@ impl<'a> Page<'a> {
     }
 
     /// The name's end, `_total`, comes by itself.
-    pub fn counter(&mut self, name: &str, help: &str, value: impl EncodeCounterValue) -> Result {
+    pub fn counter(&mut self, name: &str, help: &str, value: impl EncodeCounterValue + Copy) -> Result {
         let mut counter = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         counter.encode_counter::<NoLabelSet, _, u64>(&value, None)
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use axum::http::Method;
 use serde_json::Value;
 use usage_rollup::api;
+use usage_rollup::config::{Config, Layers};
 use usage_rollup::jobs::{self, Scope};
 use usage_rollup::store::Role;
 
@@ -78,7 +79,7 @@ fn documented(page: &str) -> BTreeMap<&str, &str> {
 }
 
 async fn every_metric_is_documented_and_every_one_that_is_documented_is_there(on: On) {
-    let (_world, metrics) = eventful(on).await;
+    let (_world, metrics) = Box::pin(eventful(on)).await;
     let page = fs::read_to_string("docs/metrics.md").unwrap();
     assert_eq!(types(&metrics), documented(&page));
     // Numbers that are not the same each time are not shown, nor which bucket a duration is in.
@@ -156,8 +157,20 @@ async fn requests_count_by_operation_and_status(on: On) {
     let metrics = super::api::answer(router, request(Method::GET, "/metrics", &[])).await.body;
     let of = |prefix: &str| metrics.lines().filter(|line| line.starts_with(prefix)).collect::<Vec<&str>>().join("\n");
     insta::allow_duplicates! {
-        insta::assert_snapshot!(of("usage_rollup_api_requests_total"), @"");
-        insta::assert_snapshot!(of("usage_rollup_api_request_duration_seconds_count"), @"");
+        insta::assert_snapshot!(of("usage_rollup_api_requests_total"), @r#"
+        usage_rollup_api_requests_total{operation="none",status="401"} 1
+        usage_rollup_api_requests_total{operation="none",status="404"} 1
+        usage_rollup_api_requests_total{operation="none",status="405"} 1
+        usage_rollup_api_requests_total{operation="GetService",status="404"} 1
+        usage_rollup_api_requests_total{operation="Ping",status="200"} 2
+        usage_rollup_api_requests_total{operation="docs",status="200"} 1
+        "#);
+        insta::assert_snapshot!(of("usage_rollup_api_request_duration_seconds_count"), @r#"
+        usage_rollup_api_request_duration_seconds_count{operation="none"} 3
+        usage_rollup_api_request_duration_seconds_count{operation="GetService"} 1
+        usage_rollup_api_request_duration_seconds_count{operation="Ping"} 2
+        usage_rollup_api_request_duration_seconds_count{operation="docs"} 1
+        "#);
     }
 }
 
@@ -187,11 +200,11 @@ async fn a_store_of_another_version_is_not_ready(on: On) {
         )
         .await;
     let unready = world.get("/readyz").await;
-    insta::allow_duplicates! { insta::assert_snapshot!(unready.body, @"") };
+    insta::allow_duplicates! { insta::assert_snapshot!(unready.body, @r#"{"reasons":["the store has another version's schema; restart this process with the version that fits it"],"status":"unready"}"#) };
     assert_eq!(unready.status, 503);
     world.store.close().await;
     let unready = world.get("/readyz").await;
-    insta::allow_duplicates! { insta::assert_snapshot!(unready.body, @"") };
+    insta::allow_duplicates! { insta::assert_snapshot!(unready.body, @r#"{"reasons":["the store does not answer"],"status":"unready"}"#) };
     assert_eq!(unready.status, 503);
     let metrics = world.get("/metrics").await.body;
     assert!(metrics.contains("\nusage_rollup_store_up 0\n") && !metrics.contains("usage_rollup_lines"), "{metrics}");
@@ -200,7 +213,8 @@ async fn a_store_of_another_version_is_not_ready(on: On) {
 
 #[tokio::test]
 async fn without_a_store_it_lives_and_is_not_ready() {
-    let config = World::new(On::Sqlite).await.config.clone();
+    let layers = Layers::read(Some(Path::new("config/default.toml"))).unwrap();
+    let config = Config::from_layers(&layers, Path::new("data")).unwrap();
     let api = api::Api::without_store(
         usage_rollup::clock::Clock::Fixed(instant(NOW)),
         config.reporting.timezone,

@@ -79,7 +79,7 @@ fn what_is_late_is_named_with_what_to_do(on: On) {
     fs::write(binary.path("data/inbox/growing.ndjson"), "not whole").unwrap();
     // By a clock that is far ahead, everything has waited for long.
     let later = "2100-01-01T00:20:00Z";
-    eventually("the file has rested", || problems(&binary, later).contains("1 files wait").then_some(()));
+    eventually("the file has rested", || problems(&binary, later).contains("in the inbox: 1 file,").then_some(()));
     let (code, text) = told(&binary, later);
     assert_eq!(code, Some(1));
     let since = text.split("the first since ").nth(1).unwrap().split('\n').next().unwrap().to_owned();
@@ -126,7 +126,7 @@ fn a_run_that_was_cut_short_leaves_what_is_late(on: On) {
     let (code, text) = told(&binary, NOW);
     assert_eq!(code, Some(0), "{text}");
     assert!(
-        text.contains("1 days and 0 services wait to be rolled up") && text.contains("Nothing is late or wrong."),
+        text.contains("to be rolled up: 1 day, 0 services") && text.contains("Nothing is late or wrong."),
         "{text}"
     );
     assert_eq!(told(&binary, "2026-02-05T12:20:00Z").0, Some(1), "for too long");
@@ -156,5 +156,5 @@ fn json_tells_the_same(on: On) {
     let mut status = json(&binary, NOW);
     status["segment_bytes"] = "…".into();
     status["disk"] = "…".into();
-    insta::assert_snapshot!(serde_json::to_string_pretty(&status).unwrap(), @"");
+    insta::assert_snapshot!("status_json", serde_json::to_string_pretty(&status).unwrap());
 }
