@@ -4,6 +4,7 @@ pub mod clock;
 pub mod config;
 mod durable;
 pub mod failpoint;
+mod meters;
 pub mod model;
 pub mod telemetry;
 
@@ -12,6 +13,7 @@ pub mod event_log;
 pub mod generate;
 pub mod ingest;
 pub mod jobs;
+pub mod observe;
 pub mod rollup;
 pub mod store;
 pub mod usage;

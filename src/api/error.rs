@@ -57,6 +57,8 @@ pub(super) enum ApiError {
     /// What is not there: its kind and its GUID.
     NoSuch(&'static str, Uuid),
     OutOfScope(&'static str, Uuid),
+    /// What only a SuperUser may ask for.
+    NotForThisRole,
     /// The service is Blocked or Provisioning; only for a caller who may see it.
     UsageHidden(ServiceStatus),
     StoreOutOfReach(StoreError),
@@ -166,6 +168,9 @@ impl ApiError {
             Self::OutOfScope(kind, guid) => {
                 let message = format!("this key may not see the {kind} {}", guid.simple());
                 Problem::new(StatusCode::FORBIDDEN, "Forbidden", message)
+            }
+            Self::NotForThisRole => {
+                Problem::new(StatusCode::FORBIDDEN, "Forbidden", "this takes the key of a SuperUser")
             }
             Self::UsageHidden(status) => {
                 let message = format!("the service is {}: its usage is not reported", status.name());

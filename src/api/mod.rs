@@ -8,6 +8,7 @@ mod error;
 mod events;
 mod format;
 mod operations;
+mod operators;
 mod params;
 mod rate;
 mod reply;
@@ -42,9 +43,10 @@ pub use server::{Bounds, serve};
 
 use crate::audit::user_usage::UserUsage;
 use crate::clock::Clock;
-use crate::config::{self, ApiAuth};
+use crate::config::{self, ApiAuth, MetricsAccess};
 use crate::jobs::{self, Reading};
 use crate::model::{Day, Instant, PeriodType, Zone};
+use crate::observe::{NO_OPERATION, Observer};
 use crate::store::{Store, StoreError};
 use crate::usage::Reports;
 use about::Gives;
@@ -71,6 +73,8 @@ pub struct Api {
     cors_origins: Vec<String>,
     max_target_bytes: usize,
     max_body_bytes: u64,
+    metrics: MetricsAccess,
+    observer: Observer,
 }
 
 /// So many requests at a time read the event log, each on a thread: others wait.
@@ -107,6 +111,10 @@ impl Api {
             cors_origins: config.cors_origins.clone(),
             max_target_bytes: config.max_target_bytes,
             max_body_bytes: config.max_body_bytes,
+            metrics: config.metrics,
+            observer: Observer::new(
+                routes::ROUTES.iter().map(|route| route.operation).chain(tell::Page::NAMES).collect(),
+            ),
         }
     }
 
@@ -151,6 +159,11 @@ impl Api {
         Ok(Cow::Owned(reports.clone().as_of(Instant::from_seconds(as_of.timestamp().max(0)))))
     }
 
+    /// The installation, where it is open.
+    fn reading(&self) -> Option<&Reading> {
+        self.opened.get().map(|opened| &opened.reading)
+    }
+
     fn opened(&self) -> Result<&Opened, ApiError> {
         self.opened.get().ok_or(ApiError::StoreNotOpen)
     }
@@ -172,7 +185,7 @@ pub fn operations() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// The API as a service. Our routes ignore case and empty segments and come under several prefixes, so that `routes` does
 /// the matching and axum's router only carries it.
 pub fn router(api: impl Into<Arc<Api>>) -> Router {
-    Router::new().fallback(answer).with_state(api.into())
+    routes::for_operators().fallback(answer).with_state(api.into())
 }
 
 /// Answers any request: what holds for every answer, whatever came of it. Only events have a body to read; another one that is sent
@@ -187,10 +200,10 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
 
     let origin = cors::allowed(&api.cors_origins, &head.headers);
     let vary = if api.cors_origins.is_empty() { "Accept, Accept-Encoding" } else { "Accept, Accept-Encoding, Origin" };
-    let Performed { counted, result } = if origin.is_some() && cors::is_preflight(&head) {
-        Performed { counted: None, result: Ok(cors::preflight()) }
+    let Performed { operation, counted, result } = if origin.is_some() && cors::is_preflight(&head) {
+        Performed::early(Ok(cors::preflight()))
     } else {
-        whole(perform(api, head, body).instrument(span.clone())).await
+        whole(perform(api.clone(), head, body).instrument(span.clone())).await
     };
     let mut response =
         result.unwrap_or_else(|error| span.in_scope(|| error.into_response(hide_forbidden, &request_id)));
@@ -212,16 +225,26 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response {
     if is_head {
         *response.body_mut() = Body::empty();
     }
-    let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let elapsed = began.elapsed();
+    api.observer.requests.add(operation, response.status().as_u16(), elapsed);
+    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     tracing::info!(parent: &span, status = response.status().as_u16(), elapsed_ms, "answered a request");
     response
 }
 
 /// What came of a request.
 struct Performed {
+    operation: &'static str,
     /// Where requests are counted.
     counted: Option<Counted>,
     result: Result<Response, ApiError>,
+}
+
+impl Performed {
+    /// Before anybody knew what it was for.
+    fn early(result: Result<Response, ApiError>) -> Self {
+        Self { operation: NO_OPERATION, counted: None, result }
+    }
 }
 
 /// Performs a request in a task of its own, so that a client that hangs up cancels no statement half-way; what waits for
@@ -236,7 +259,7 @@ async fn whole(perform: impl Future<Output = Performed> + Send + 'static) -> Per
     };
     performed.unwrap_or_else(|panic| {
         let told = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        Performed { counted: None, result: Err(ApiError::Internal(told.unwrap_or("a panic").into())) }
+        Performed::early(Err(ApiError::Internal(told.unwrap_or("a panic").into())))
     })
 }
 
@@ -248,19 +271,23 @@ async fn perform(api: Arc<Api>, head: Parts, body: Body) -> Performed {
     };
     let principal = match admitted {
         Ok(principal) => principal,
-        Err(error) => return Performed { counted: None, result: Err(error) },
+        Err(error) => return Performed::early(Err(error)),
     };
     if let Some(key) = &principal.key {
         Span::current().record("key", key);
     }
     let counted = api.rate.as_ref().zip(principal.key.as_ref()).map(|(rate, key)| rate.count(key));
-    match counted {
-        None => Performed { counted: None, result: admit(api, principal, head, body).await },
-        Some((counted, Ok(()))) => {
-            Performed { counted: Some(counted), result: admit(api, principal, head, body).await }
-        }
-        Some((counted, Err(seconds))) => Performed { counted: Some(counted), result: Err(ApiError::TooMany(seconds)) },
-    }
+    let (counted, refused) = match counted {
+        None => (None, None),
+        Some((counted, Ok(()))) => (Some(counted), None),
+        Some((counted, Err(seconds))) => (Some(counted), Some(ApiError::TooMany(seconds))),
+    };
+    let mut operation = NO_OPERATION;
+    let result = match refused {
+        Some(error) => Err(error),
+        None => admit(api, principal, head, body, &mut operation).await,
+    };
+    Performed { operation, counted, result }
 }
 
 /// A request is refused before anything of it is looked at, where there is too much of it.
@@ -284,20 +311,28 @@ fn takes_events(head: &Parts) -> bool {
     events::is_at(&routes::below_prefix(head.uri.path()))
 }
 
-/// Performs a request of a caller who is known.
-async fn admit(api: Arc<Api>, principal: Principal, head: Parts, body: Body) -> Result<Response, ApiError> {
+/// Performs a request of a caller who is known, and tells which operation that is.
+async fn admit(
+    api: Arc<Api>,
+    principal: Principal,
+    head: Parts,
+    body: Body,
+    told: &mut &'static str,
+) -> Result<Response, ApiError> {
     if head.method == Method::OPTIONS && head.uri.path() == "*" {
         return Ok(reply::options());
     }
     if takes_events(&head) {
+        *told = events::OPERATION;
         Span::current().record("operation", events::OPERATION);
         return events::handle(&api, &principal, head, body).await;
     }
     let found = match routes::find(routes::ROUTES, &head.method, head.uri.path()) {
-        Err(ApiError::NoSuchRoute) => return tell_page(&api, &head),
+        Err(ApiError::NoSuchRoute) => return tell_page(&api, &head, told),
         found => found?,
     };
     let Route { operation, about, handler, .. } = *found.route;
+    *told = operation;
     Span::current().record("operation", operation);
     if head.method == Method::OPTIONS {
         return Ok(reply::options());
@@ -333,8 +368,9 @@ async fn rows(
 }
 
 /// Answers with a page about the API, which there is beside the routes.
-fn tell_page(api: &Api, head: &Parts) -> Result<Response, ApiError> {
+fn tell_page(api: &Api, head: &Parts, told: &mut &'static str) -> Result<Response, ApiError> {
     let page = tell::Page::at(&routes::below_prefix(head.uri.path())).ok_or(ApiError::NoSuchRoute)?;
+    *told = page.name();
     Span::current().record("operation", page.name());
     match head.method {
         Method::GET | Method::HEAD => {}

@@ -1,11 +1,13 @@
 //! Every route on one page, and how a path finds its own (`spec/api.md`, sections 1 and 6, rules 10 to 12 and 14).
 
 use std::pin::Pin;
+use std::sync::Arc;
 
+use axum::Router;
 use axum::http::Method;
+use axum::routing::get;
 use percent_encoding::percent_decode_str;
 
-use super::Call;
 use super::about::About;
 use super::error::ApiError;
 use super::format::Format;
@@ -15,6 +17,7 @@ use super::operations::{
     get_service_users_usage, get_services_usage, ping, search_service_status_changes, search_services,
 };
 use super::reply::Reply;
+use super::{Api, Call, operators};
 
 /// The routes, below the prefix `/api`: the operation, its path, and the file of `operations` that answers it. The method of
 /// all of them is GET.
@@ -60,6 +63,14 @@ pub(super) static ROUTES: &[Route] = &[
     Route::new("ExportUsage", "export", &export_usage::ABOUT, |call| Box::pin(export_usage::handle(call))),
     Route::new("Ping", "ping", &ping::ABOUT, |call| Box::pin(ping::handle(call))),
 ];
+
+/// What operators ask for, beside the API.
+pub(super) fn for_operators() -> Router<Arc<Api>> {
+    Router::new()
+        .route("/healthz", get(operators::health))
+        .route("/readyz", get(operators::readiness))
+        .route("/metrics", get(operators::metrics))
+}
 
 /// What every route above takes, as the header `Allow` has it. Beside them there is `POST events` ([`super::events`]), which has neither
 /// parameters nor formats, and the pages about the API ([`super::tell`]).

@@ -64,9 +64,9 @@ struct Options {
     /// Where the database, the event log and the inbox lie
     #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
     data_dir: PathBuf,
-    /// The form of the log on standard error
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
-    log_format: LogFormat,
+    /// The form of the log [default: journald where standard error is the journal's, else text]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
     /// No progress, and no log below warnings
     #[arg(long, short, global = true)]
     quiet: bool,

@@ -1,15 +1,16 @@
-use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::{HumanBytes, HumanCount};
+use serde_json::{Value, json};
 
 use super::output::{print, print_json};
 use super::{Options, Outcome};
-use crate::ingest::source::inbox;
-use crate::jobs::Reading;
-use crate::store::Status;
+use crate::model::{Day, Instant};
+use crate::observe::{Health, Remark};
+use crate::store::{JobOutcome, SourceGauges};
 
-/// What is stored, how fresh it is, and what is pending or wrong; exit code 1 if the pipeline is unhealthy
+/// What is stored, how fresh it is, and what is late or wrong; exit code 1 if the pipeline is unhealthy
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[arg(long)]
@@ -19,77 +20,142 @@ pub(super) struct Args {
 impl Args {
     pub async fn run(self, options: &Options) -> anyhow::Result<Outcome> {
         let installation = options.reading().await?;
-        let status = installation.store.status(installation.now()).await?;
-        let lost = Lost { commits: installation.lost_commits().await?, segments: installation.lost_segments()? };
-        let problems = problems(&installation, &status, &lost);
+        let health = Health::of(&installation).await?;
         if self.json {
-            let mut value = serde_json::to_value(&status).context("the status can't be written as JSON")?;
-            value["lost_commits"] = lost.commits.into();
-            value["lost_segments"] = lost.segments.into();
-            value["healthy"] = problems.is_empty().into();
-            value["problems"] = problems.clone().into();
-            print_json(&value)?;
+            print_json(&object(&health)?)?;
         } else {
-            print(&text(&installation, &status, &problems))?;
+            print(&text(&health, installation.config.reporting.timezone.name()))?;
         }
         installation.store.close().await;
-        Ok(if problems.is_empty() { Outcome::Done } else { Outcome::BadNews })
+        Ok(if health.is_healthy() { Outcome::Done } else { Outcome::BadNews })
     }
 }
 
-/// What the database does not know of its own data directory, since an older copy took its place.
-struct Lost {
-    commits: i64,
-    segments: usize,
+fn object(health: &Health) -> anyhow::Result<Value> {
+    let mut value = serde_json::to_value(&health.status).context("the status can't be written as JSON")?;
+    let instant = |instant: Option<Instant>| instant.map(Instant::to_rfc3339_seconds);
+    value["lost_commits"] = health.lost.commits.into();
+    value["lost_segments"] = health.lost.segments.into();
+    value["healthy"] = health.is_healthy().into();
+    value["problems"] = health.wrong.iter().chain(&health.late).map(sentence).collect();
+    value["late"] = json!(health.late);
+    value["wrong"] = json!(health.wrong);
+    value["notes"] = json!(health.notes);
+    let inbox = &health.files.inbox;
+    let since = instant(health.files.waiting_since().map(Instant::from_seconds));
+    value["inbox"] = json!({ "files": inbox.files, "bytes": inbox.bytes, "since": since });
+    let sources = health.sources.iter().map(|source| {
+        json!({
+            "kind": source.kind,
+            "ledger": source.ledger,
+            "committed_at": instant(source.committed_at),
+            "newest_day": source.newest_day.map(|day| day.to_string()),
+        })
+    });
+    value["sources"] = sources.collect();
+    let jobs = health.runs.iter().map(|run| {
+        json!({
+            "job": run.job,
+            "started_at": instant(Some(run.started_at)),
+            "ended_at": instant(run.ended_at),
+            "outcome": run.outcome.map(JobOutcome::name),
+            "done_at": instant(run.done_at),
+        })
+    });
+    value["jobs"] = jobs.collect();
+    value["verification"] = health.verification.as_ref().map_or(Value::Null, |verification| {
+        json!({
+            "at": instant(Some(verification.at())),
+            "differences": verification.differences(),
+            "unreadable_days": verification.unreadable_days(),
+        })
+    });
+    value["disk"] = health.files.disk.map_or(Value::Null, |disk| json!({ "bytes": disk.bytes, "free": disk.free }));
+    Ok(value)
 }
 
-/// What keeps the rows from being right and fresh. Rejected lines, conflicts and negative storage are warnings only.
-fn problems(installation: &Reading, status: &Status, lost: &Lost) -> Vec<String> {
-    let mut problems = Vec::new();
-    if lost.commits > 0 {
-        problems.push(format!(
-            "the database is older than its data directory, and lacks the last {} commits that were made from here; put the newest copy of the database back, or run `usage-rollup orphans adopt`, which brings back what the event log has of them",
-            lost.commits
-        ));
-    }
-    if lost.segments > 0 {
-        problems.push(format!(
-            "{} segments are not known to the database, for it was put back to an older state; run `usage-rollup orphans adopt` to have them in the log again, or move them out of orphans/lost",
-            lost.segments
-        ));
-    }
-    if status.inputs_failed > 0 {
-        problems.push(format!(
-            "{} inputs could not be read to their end; mend the files and ingest them again",
-            status.inputs_failed
-        ));
-    }
-    if status.dirty_partitions + status.dirty_services > 0 {
-        problems.push(format!(
-            "{} days and {} services wait to be rolled up; run `usage-rollup rollup`, or let the daemon do it",
-            status.dirty_partitions, status.dirty_services
-        ));
-    }
-    let today = installation.today().to_string();
-    if status.daily_rows > 0 && status.rows_through.as_ref().is_some_and(|through| *through < today) {
-        problems.push(format!("rows do not reach today, {today}; run `usage-rollup rollup`, or start the daemon"));
-    }
-    problems
+/// A remark on one line.
+fn sentence(remark: &Remark) -> String {
+    let commands: Vec<String> = remark.commands.iter().map(|command| format!("`{command}`")).collect();
+    format!("{}; {} {}", remark.what, remark.advice, commands.join(" or ")).trim_end().to_owned()
 }
 
-fn text(installation: &Reading, status: &Status, problems: &[String]) -> String {
-    let ledger = &status.ledger;
-    let day = |day: Option<i32>| day.map_or_else(|| "-".to_owned(), |day| crate::model::Day(day).to_string());
+/// First what is fresh, then what is late and what is wrong, each with what to do about it, and last what is stored.
+fn text(health: &Health, zone: &str) -> String {
+    let mut lines = freshness(health);
+    for (title, remarks) in [("Late", &health.late), ("Wrong", &health.wrong), ("To be noted", &health.notes)] {
+        if remarks.is_empty() {
+            continue;
+        }
+        lines.extend([String::new(), format!("{title}:")]);
+        for Remark { what, advice, commands } in remarks {
+            lines.push(format!("  {what}"));
+            let commands: Vec<String> = commands.iter().map(|command| format!("\"{command}\"")).collect();
+            lines.push(format!("    ({})", format!("{advice} {}", commands.join(" or ")).trim_end()));
+        }
+    }
+    lines.extend([String::new(), format!("Stored, reporting in {zone}, as of {}:", health.now.to_rfc3339_seconds())]);
+    lines.extend(stored(health));
+    lines.push(String::new());
+    lines.push(match (health.late.len(), health.wrong.len()) {
+        (0, 0) if health.status.dirty_partitions + health.status.dirty_services > 0 => {
+            "Nothing is late or wrong.\n".to_owned()
+        }
+        (0, 0) => "Everything is rolled up, and nothing is late or wrong.\n".to_owned(),
+        (late, wrong) => format!("{late} late, {wrong} wrong: see above.\n"),
+    });
+    lines.join("\n")
+}
+
+fn freshness(health: &Health) -> Vec<String> {
+    let status = &health.status;
+    // Two units are as exact as anybody reads.
+    let ago = |then: Instant| {
+        let seconds = u64::try_from(health.now.seconds() - then.seconds()).unwrap_or(0);
+        let whole = humantime::format_duration(Duration::from_secs(seconds)).to_string();
+        format!("{} ago", whole.split(' ').take(2).collect::<Vec<&str>>().join(" "))
+    };
+    let mut lines = Vec::new();
+    lines.push(match (&status.rows_through, &status.computed_at) {
+        (Some(through), Some(computed_at)) => {
+            let which = if *through == health.today.to_string() { "today" } else { "not today" };
+            format!("Rows reach {through} ({which}); the last were computed at {computed_at}.")
+        }
+        _ => "There are no rows yet.".to_owned(),
+    });
+    let newest = |source: &SourceGauges| {
+        let day = source.newest_day.map_or(String::new(), |day| format!(", events through {day}"));
+        source.committed_at.map(|at| format!("  {:<10} {}{day}", source.kind, ago(at)))
+    };
+    let sources: Vec<String> = health.sources.iter().filter_map(newest).collect();
+    if !sources.is_empty() {
+        lines.push("Lines last came in by:".to_owned());
+        lines.extend(sources);
+    }
+    if !health.runs.is_empty() {
+        lines.push("Jobs last ran:".to_owned());
+        lines.extend(health.runs.iter().map(|run| {
+            let outcome = match run.outcome {
+                Some(outcome) => outcome.name(),
+                None if run.is_latest => "under way, or cut short",
+                None => "cut short",
+            };
+            format!("  {:<10} {}, {outcome}", run.job, ago(run.ended_at.unwrap_or(run.started_at)))
+        }));
+    }
+    if health.files.inbox.files > 0 {
+        let inbox = health.files.inbox;
+        lines.push(format!("In the inbox: {} ({}).", HumanCount(inbox.files), HumanBytes(inbox.bytes)));
+    }
+    lines
+}
+
+fn stored(health: &Health) -> Vec<String> {
+    let (status, ledger) = (&health.status, &health.status.ledger);
+    let day = |day: Option<i32>| day.map_or_else(|| "-".to_owned(), |day| Day(day).to_string());
     let days = format!("days {} to {}", day(status.first_day), day(status.last_day));
     let through = status.rows_through.as_deref().unwrap_or("-");
-    let mut lines = vec![
-        format!(
-            "Reporting in {}, as of {}",
-            installation.config.reporting.timezone.name(),
-            installation.now().to_rfc3339_seconds()
-        ),
-        String::new(),
-    ];
+    let mut lines = Vec::new();
     let mut line = |name: &str, number: i64, more: String| {
         lines.push(format!("  {name:<14}{:>15}   {more}", count(number).to_string()).trim_end().to_owned());
     };
@@ -108,47 +174,10 @@ fn text(installation: &Reading, status: &Status, problems: &[String]) -> String 
         format!("{} daily, {} monthly, through {through}", count(status.daily_rows), count(status.monthly_rows))
     });
     line("API keys", status.active_keys, String::new());
-    lines.push(format!("  last computed {:>21}", status.computed_at.as_deref().unwrap_or("never")));
-    lines.push(String::new());
-    let mut warn = |number: i64, what: &str| {
-        if number > 0 {
-            lines.push(format!("  note: {} {what}", count(number)));
-        }
-    };
-    for (reason, letters) in &status.dead_letters {
-        warn(*letters, &format!("rejected lines: {reason} (usage-rollup dead-letters list --reason {reason})"));
+    if let Some(disk) = health.files.disk {
+        lines.push(format!("  disk          {} free of {}", HumanBytes(disk.free), HumanBytes(disk.bytes)));
     }
-    warn(ledger.conflicting, "events conflict with an earlier event of the same identity, and do not count");
-    warn(
-        status.clamped_rows,
-        "daily rows show a number that is not the exact sum: storage below zero, or beyond 2^63 - 1",
-    );
-    warn(
-        status.pending_rows,
-        &format!(
-            "rows of {} services in locked months wait for these to be unlocked (usage-rollup periods list)",
-            count(status.pending_services)
-        ),
-    );
-    warn(
-        status.services_without_entry,
-        "services have events but no directory entry: the API answers 404 (usage-rollup services import)",
-    );
-    warn(
-        waiting_files(&installation.config.ingest.inbox),
-        "file(s) wait in the inbox, for the writer to rest or for the last line to end with a newline",
-    );
-    for problem in problems {
-        lines.push(format!("  PROBLEM: {problem}"));
-    }
-    lines.push(if problems.is_empty() { "Everything is rolled up.\n".to_owned() } else { String::new() });
-    lines.join("\n")
-}
-
-/// An inbox that is not there, or can't be read, holds nothing to tell of here: the daemon tells.
-fn waiting_files(inbox: &Path) -> i64 {
-    let found = if inbox.is_dir() { inbox::look(inbox).unwrap_or_default() } else { inbox::Found::default() };
-    i64::try_from(found.waiting.len()).unwrap_or(i64::MAX)
+    lines
 }
 
 fn count(number: i64) -> HumanCount {

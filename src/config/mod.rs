@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use layers::{Layers, Setting};
-pub use sections::{Api, ApiAuth, Config, EventLog, Ingest, LogSection, Reporting, Rollup, Schedule, Store};
+pub use sections::{
+    Api, ApiAuth, Config, EventLog, Ingest, LogSection, MetricsAccess, Reporting, Rollup, Schedule, Status, Store,
+};
 
 /// The built-in defaults, which are also the documentation of every key.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");

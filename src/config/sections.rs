@@ -27,6 +27,7 @@ pub struct Config {
     pub rollup: Rollup,
     pub api: Api,
     pub schedule: Schedule,
+    pub status: Status,
     pub log: LogSection,
 }
 
@@ -73,6 +74,7 @@ pub struct Rollup {
 pub struct Api {
     pub listen: SocketAddr,
     pub auth: ApiAuth,
+    pub metrics: MetricsAccess,
     pub hide_forbidden: bool,
     pub cors_origins: Vec<String>,
     /// None: requests are not counted.
@@ -91,6 +93,14 @@ pub enum ApiAuth {
     Off,
 }
 
+/// Who may read metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsAccess {
+    Open,
+    Keys,
+    Off,
+}
+
 #[derive(Clone, Debug)]
 pub struct Schedule {
     pub ingest: Cron,
@@ -100,6 +110,11 @@ pub struct Schedule {
     pub compact: Cron,
     pub retention: Cron,
     pub verify: Cron,
+}
+
+#[derive(Clone, Debug)]
+pub struct Status {
+    pub late_after: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -153,6 +168,7 @@ impl Config {
             api: Api {
                 listen: parse(layers, "api.listen")?,
                 auth: check(layers, "api.auth", auth)?,
+                metrics: check(layers, "api.metrics", metrics)?,
                 hide_forbidden: parse(layers, "api.hide_forbidden")?,
                 cors_origins: check(layers, "api.cors_origins", origins)?,
                 requests_per_second: check(layers, "api.requests_per_second", |text| within(text, 0..=1_000_000))
@@ -173,6 +189,7 @@ impl Config {
                 retention: check(layers, "schedule.retention", cron)?,
                 verify: check(layers, "schedule.verify", cron)?,
             },
+            status: Status { late_after: check(layers, "status.late_after", duration)? },
             log: LogSection { filter: check(layers, "log.filter", log_filter)? },
         };
         if config.api.auth == ApiAuth::Off && !config.api.listen.ip().is_loopback() {
@@ -279,6 +296,15 @@ fn auth(text: &str) -> Result<ApiAuth, String> {
     }
 }
 
+fn metrics(text: &str) -> Result<MetricsAccess, String> {
+    match text {
+        "open" => Ok(MetricsAccess::Open),
+        "keys" => Ok(MetricsAccess::Keys),
+        "off" => Ok(MetricsAccess::Off),
+        _ => Err("expected open, keys or off".to_owned()),
+    }
+}
+
 fn cron(text: &str) -> Result<Cron, String> {
     let parser = CronParser::builder().seconds(Seconds::Required).build();
     parser.parse(text).map_err(|error| format!("{error}; expected cron with seconds, such as 0 */5 * * * *"))
@@ -330,6 +356,7 @@ mod tests {
             ("rollup.threads", "-1"),
             ("api.listen", "8080"),
             ("api.auth", "maybe"),
+            ("api.metrics", "yes"),
             ("api.cors_origins", "https://a.example, *"),
             ("api.requests_at_once", "0"),
             ("api.idle_timeout", "0s"),
@@ -348,6 +375,7 @@ mod tests {
         --test: `rollup.threads` is '-1', which can't be: invalid digit found in string
         --test: `api.listen` is '8080', which can't be: invalid socket address syntax
         --test: `api.auth` is 'maybe', which can't be: expected keys or off
+        --test: `api.metrics` is 'yes', which can't be: expected open, keys or off
         --test: `api.cors_origins` is 'https://a.example, *', which can't be: '*' is no origin; expected a scheme and a host, such as https://reports.example.com, with commas between several
         --test: `api.requests_at_once` is '0', which can't be: number would be zero for non-zero type
         --test: `api.idle_timeout` is '0s', which can't be: expected a duration from 1s to 1h

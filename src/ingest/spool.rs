@@ -103,11 +103,14 @@ pub fn dir(data_dir: &Path) -> PathBuf {
     data_dir.join(DIR)
 }
 
-/// How many bytes wait there, open files included.
+/// How many bytes wait there, open files included; none where nothing was ever sent.
 ///
 /// # Errors
 /// When the directory can't be read.
 pub fn bytes_in(dir: &Path) -> io::Result<u64> {
+    if !dir.exists() {
+        return Ok(0);
+    }
     Ok(files(dir)?.iter().filter_map(|path| Some(fs::metadata(path).ok()?.len())).sum())
 }
 

@@ -10,8 +10,8 @@ use super::{Installation, Run};
 use crate::model::{Day, Instant, PeriodType};
 use crate::store::Lease;
 
-/// The rows of job runs are kept for so long, and longer where the history of rows refers to them.
-const RUNS_KEPT: Duration = Duration::from_hours(90 * 24);
+/// The rows of most job runs are kept for so long, and longer where the history of rows refers to them.
+const RUNS_KEPT: Duration = Duration::from_hours(14 * 24);
 
 /// What a close came to.
 #[derive(Clone, Copy, Debug, Default, Serialize)]

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::event_log::EventLogDir;
 use crate::model::{Day, Instant};
-use crate::store::{Store, last_commit_from};
+use crate::store::{Store, is_locked, last_commit_from};
 
 /// One installation without its threads: no job can run on it.
 #[derive(Clone, Debug)]
@@ -51,6 +51,12 @@ impl Reading {
         // In this order, for commits are made meanwhile.
         let from_here = last_commit_from(&self.data_dir.join(LOCK_FILE));
         Ok(self.store.last_commit().await?.map_or(0, |last| (from_here - last).max(0)))
+    }
+
+    /// Whether anybody writes from this data directory just now; none where that can't be told, as from another machine.
+    #[must_use]
+    pub fn is_being_written(&self) -> Option<bool> {
+        is_locked(&self.data_dir.join(LOCK_FILE))
     }
 
     #[must_use]

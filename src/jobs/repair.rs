@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::rollup::rollup_leased;
-use super::verify::{Fixes, Scope, Verified, verify_leased};
+use super::verify::{Fixes, Scope, Verified, note, verify_leased};
 use super::{Installation, Run};
 use crate::event_log::EventLogError;
 use crate::model::Reason;
@@ -45,6 +45,7 @@ pub async fn repair(installation: &Installation, run: &Run, scope: &Scope) -> an
         }
         verified = Box::pin(verify_leased(installation, run, &lease, scope)).await?;
     }
+    note(installation, scope, &verified).await;
     repaired.left = left(&verified);
     Ok((verified, repaired))
 }

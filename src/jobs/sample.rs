@@ -4,7 +4,7 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::verify::{Scope, verify_leased};
+use super::verify::{Scope, note, verify_leased};
 use super::{Installation, Run};
 use crate::store::Lease;
 
@@ -45,6 +45,7 @@ async fn verify_share(installation: &Installation, run: &Run, lease: &Lease, nig
     };
     let scope = Scope { services: share, ..Scope::default() };
     let verified = verify_leased(installation, run, lease, &scope).await?;
+    note(installation, &scope, &verified).await;
     Ok(Sampled {
         services: verified.checked.services,
         rows: verified.checked.rows,

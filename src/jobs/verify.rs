@@ -18,7 +18,7 @@ use crate::audit::{
 use crate::event_log::{EventLogError, Segment, SegmentReader};
 use crate::model::{Day, Instant, PeriodType};
 use crate::rollup::{Folded, Folder, PartitionTask, Services, VoidMark};
-use crate::store::{DirtyPartition, Lease, LedgerFix, ServiceFix, StoredState};
+use crate::store::{DirtyPartition, Finding, Lease, LedgerFix, ServiceFix, StoredState};
 
 /// Segments are checked so many at a time, to be interrupted between.
 const SEGMENTS_TOGETHER: usize = 64;
@@ -94,13 +94,29 @@ impl Scope {
     }
 }
 
-/// Recomputes what the scope holds, and compares it with what is stored. Nothing is changed.
+/// Recomputes what the scope holds, and compares it with what is stored. Nothing of that is changed; what was found is noted.
 ///
 /// # Errors
 /// When the lease can't be had, the store fails, or the run was interrupted. Damage is no error: it is what is looked for.
 pub async fn verify(installation: &Installation, run: &Run, scope: &Scope) -> anyhow::Result<Verified> {
     let lease = installation.lease_as_it_is(run).await?;
-    Box::pin(verify_leased(installation, run, &lease, scope)).await
+    let verified = Box::pin(verify_leased(installation, run, &lease, scope)).await?;
+    note(installation, scope, &verified).await;
+    Ok(verified)
+}
+
+/// Notes what was found, for `status` and metrics. That this fails takes nothing from what was found.
+pub(super) async fn note(installation: &Installation, scope: &Scope, verified: &Verified) {
+    let found = Finding {
+        from: scope.from,
+        to: scope.to,
+        services: scope.services.clone(),
+        differences: verified.differences.count(),
+        unreadable_days: verified.unreadable.len() as u64,
+    };
+    if let Err(error) = installation.store.note_verification(found, installation.now()).await {
+        tracing::warn!(%error, "cannot note what verifying found");
+    }
 }
 
 pub(super) async fn verify_leased(

@@ -1,7 +1,6 @@
 //! What jobs have run: one durable row each, whose number is the epoch of the lease that the job held.
 
-use super::db::Row;
-use super::{Lease, Result, Store, StoreError, reach};
+use super::{Lease, Result, Store, reach};
 use crate::failpoint::Point;
 use crate::model::Instant;
 
@@ -14,6 +13,8 @@ pub enum JobOutcome {
 }
 
 impl JobOutcome {
+    pub(super) const ALL: [Self; 3] = [Self::Done, Self::Failed, Self::Interrupted];
+
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -22,29 +23,6 @@ impl JobOutcome {
             Self::Interrupted => "interrupted",
         }
     }
-
-    fn from_name(name: &str) -> Result<Self> {
-        let known = [Self::Done, Self::Failed, Self::Interrupted].into_iter().find(|outcome| outcome.name() == name);
-        known.ok_or_else(|| StoreError::inconsistent(format!("a job's outcome is '{name}'")))
-    }
-}
-
-/// One run of a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobRun {
-    pub job: String,
-    /// What it was scheduled for; none of one that somebody asked for.
-    pub period: Option<Instant>,
-    /// Its number among those that were tried for that period, from 1 on.
-    pub attempt: i64,
-    pub started_at: Instant,
-    /// None while it runs, and where it was killed.
-    pub ended_at: Option<Instant>,
-    pub outcome: Option<JobOutcome>,
-    /// What it came to: a JSON object of numbers.
-    pub counts: Option<String>,
-    /// Why it failed.
-    pub error: Option<String>,
 }
 
 /// How a run has ended.
@@ -80,6 +58,7 @@ impl Store {
             .bind(now);
         begin.execute().await?;
         transaction.commit().await?;
+        self.meters.job_begun(job);
         reach(Point::JobBegun)?;
         Ok(true)
     }
@@ -98,7 +77,9 @@ impl Store {
             .bind(end.counts)
             .bind(end.error);
         note.execute().await?;
-        transaction.commit_at(Point::JobDone).await
+        transaction.commit_at(Point::JobDone).await?;
+        self.meters.job_ended(end.outcome);
+        Ok(())
     }
 
     /// The last period for which this job is done.
@@ -110,25 +91,15 @@ impl Store {
         self.db.readers.sql(last).bind(job).one().await?.get("period")
     }
 
-    /// The last run of each job, by the jobs' names.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn last_runs(&self) -> Result<Vec<JobRun>> {
-        let last = "SELECT job, period, attempt, started_at, ended_at, outcome, counts, error FROM job_runs
-                    WHERE id IN (SELECT max(id) FROM job_runs GROUP BY job) ORDER BY job";
-        self.db.exports.sql(last).all().await?.iter().map(JobRun::from_row).collect()
-    }
-
-    /// Forgets runs that began before an instant, but for each job's last one and last one that was done, and for those that
-    /// changed rows whose history is kept. Tells how many.
+    /// Forgets runs that began before an instant, but for each job's last one and last one that was done, those that changed
+    /// rows whose history is kept, and what tells that periods were closed and numbers verified. Tells how many.
     ///
     /// # Errors
     /// When the lease is lost or the database fails.
     pub async fn forget_runs(&self, lease: &Lease, before: Instant) -> Result<u64> {
         let mut transaction = self.begin_leased(lease).await?;
         let forget = transaction.sql(
-            "DELETE FROM job_runs WHERE started_at < $1
+            "DELETE FROM job_runs WHERE started_at < $1 AND job NOT IN ('day-close', 'month-close', 'verify')
                  AND id NOT IN (SELECT max(id) FROM job_runs GROUP BY job)
                  AND id NOT IN (SELECT max(id) FROM job_runs WHERE outcome = 'done' GROUP BY job)
                  AND id NOT IN (SELECT run FROM usage_history)",
@@ -136,21 +107,5 @@ impl Store {
         let forgotten = forget.bind(before).execute().await?;
         transaction.commit().await?;
         Ok(forgotten)
-    }
-}
-
-impl JobRun {
-    fn from_row(row: &Row) -> Result<Self> {
-        let outcome: Option<&str> = row.get("outcome")?;
-        Ok(Self {
-            job: row.get("job")?,
-            period: row.get("period")?,
-            attempt: row.get("attempt")?,
-            started_at: row.get("started_at")?,
-            ended_at: row.get("ended_at")?,
-            outcome: outcome.map(JobOutcome::from_name).transpose()?,
-            counts: row.get("counts")?,
-            error: row.get("error")?,
-        })
     }
 }

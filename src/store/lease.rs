@@ -12,6 +12,7 @@ use tokio::time::Instant as Timer;
 
 use super::db::{self, ByDialect, Pool, Transaction};
 use super::lock_file::LockFile;
+use super::meters::Held;
 use super::{Store, StoreError};
 use crate::failpoint::{Point, Step, record};
 use crate::model::Instant;
@@ -30,6 +31,7 @@ pub struct Lease {
     /// How many commits the lock file knew of beyond that.
     lost: AtomicI64,
     lock: LockFile,
+    _held: Held,
 }
 
 #[derive(Debug, Error)]
@@ -102,7 +104,7 @@ impl Store {
         transaction.commit().await.map_err(StoreError::from)?;
         let (epoch, commits) = (taken.get("epoch")?, taken.get::<i64>("commits")?);
         let lost = (lock.last_commit() - commits).max(0).into();
-        Ok(Lease { epoch, commits, lost, lock })
+        Ok(Lease { epoch, commits, lost, lock, _held: Held::new(self.meters.clone()) })
     }
 
     /// The number of the last commit; none on a replica, which may lag.
@@ -129,6 +131,7 @@ impl Store {
         let row = transaction.sql(count).one().await?;
         let (found, commit) = (row.get("epoch")?, row.get("commits")?);
         if found != lease.epoch() {
+            self.meters.lost_lease();
             return Err(StoreError::LeaseLost { ours: lease.epoch(), found });
         }
         let (pool, lock) = (self.db.writer.clone(), lease.lock.clone());

@@ -1,7 +1,7 @@
 //! The lock file of a data directory. Who holds it locked may write; and it remembers which commit was made last from there, so
 //! that a database which is older than its directory is noticed.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -19,6 +19,16 @@ pub(super) struct LockFile(Arc<File>);
 #[must_use]
 pub fn last_commit_from(lock_file: &Path) -> i64 {
     File::open(lock_file).map_or(0, |file| number_in(&file))
+}
+
+/// Whether anybody holds a lock file; none where it can't be told.
+#[must_use]
+pub fn is_locked(lock_file: &Path) -> Option<bool> {
+    match File::open(lock_file).ok()?.try_lock_shared() {
+        Ok(()) => Some(false),
+        Err(TryLockError::WouldBlock) => Some(true),
+        Err(TryLockError::Error(_)) => None,
+    }
 }
 
 /// Has a lock file know of no commits: its directory is a new store's.

@@ -249,6 +249,7 @@ impl Store {
         transaction.sql("DELETE FROM usage_pending WHERE month = $1").bind(month.to_string()).execute().await?;
         history::note_commit(&mut transaction, number, clock.now()).await?;
         transaction.commit_at(Point::UnlockReady).await?;
+        self.meters.wrote_rows(written);
         reach(Point::Unlocked)?;
         Ok(Some(written))
     }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use uuid::Uuid;
 
 use super::db::{AnyText, Insert, Integers, Row, Spelled, Transaction};
-use super::{DeadLetter, Lease, Result, Store, StoreError, count, dead_letters, dirty, reach};
+use super::{DeadLetter, Lease, Result, Store, StoreError, count, dead_letters, dirty, gauges, reach};
 use crate::event_log::{Segment, SegmentEnd, SegmentPartition};
 use crate::failpoint::{Point, Step, record};
 use crate::model::{Day, Instant};
@@ -37,7 +37,7 @@ pub enum InputKind {
 }
 
 impl InputKind {
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::File => "file",
             Self::Inbox => "inbox",
@@ -158,6 +158,7 @@ impl Store {
         for input in &commit.inputs {
             upsert_input(&mut transaction, input, now).await?;
         }
+        gauges::note_newest_day(&mut transaction, commit.inputs.iter().map(|of| of.kind), &commit.segments).await?;
         reach(Point::BatchInputs)?;
         insert_segments(&mut transaction, &commit.segments, now).await?;
         reach(Point::BatchSegments)?;

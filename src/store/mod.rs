@@ -14,6 +14,7 @@ mod draw;
 mod erasure;
 mod explained;
 mod facts;
+mod gauges;
 mod history;
 mod jobs;
 mod keys;
@@ -21,6 +22,7 @@ mod lease;
 mod lock_file;
 mod locks;
 mod log;
+mod meters;
 mod recent;
 mod repair;
 mod restatements;
@@ -32,6 +34,7 @@ mod settings;
 mod status;
 mod tables;
 mod usage;
+mod verifications;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,12 +52,14 @@ pub use draw::{Redraw, ServiceToDraw};
 pub use erasure::{ContentOrder, ErasedUser};
 pub use explained::Explained;
 pub use facts::{EncodedMonths, ServiceFacts, StoredService};
-pub use jobs::{JobEnd, JobOutcome, JobRun};
+pub use gauges::{Gauges, LastRun, Pool, SourceGauges};
+pub use jobs::{JobEnd, JobOutcome};
 pub use keys::{ApiKey, NewApiKey, Role};
 pub use lease::{Lease, LeaseError};
-pub use lock_file::{forget_commits, last_commit_from};
+pub use lock_file::{forget_commits, is_locked, last_commit_from};
 pub use locks::{LockedMonth, PendingRow, Unclosed};
 pub use log::{Input, InputKind, InputState, LogCommit};
+pub use meters::{Meters, RunsMeasured};
 pub use repair::{LedgerFix, ServiceFix};
 pub use restatements::{Replaced, Version, VersionFilter};
 pub use rollup::RollupCommit;
@@ -63,6 +68,7 @@ pub use segments::{DiscardedFile, SegmentSize};
 pub use services::{Listed, ServiceFilter, StatusTold, Window};
 pub use status::{Ledger, Status};
 pub use usage::RowFilter;
+pub use verifications::{Finding, Verification};
 
 use crate::failpoint::{self, Point};
 use crate::model::{Day, PeriodType, Service, UsageRow};
@@ -116,6 +122,7 @@ type Result<T, E = StoreError> = std::result::Result<T, E>;
 pub struct Store {
     db: Pools,
     recent: Arc<RecentAnswers>,
+    meters: Arc<Meters>,
 }
 
 /// What the API asks for again and again.
@@ -131,7 +138,7 @@ impl Store {
         // Some megabytes each, where they are full.
         let recent =
             RecentAnswers { keys: Recent::new(4_096), services: Recent::new(4_096), rows: Recent::new(16_384) };
-        Self { db, recent: Arc::new(recent) }
+        Self { db, recent: Arc::new(recent), meters: Arc::default() }
     }
 
     /// Opens the database, and brings its schema up to date. One of SQLite is created where it is missing.

@@ -51,6 +51,7 @@ impl Store {
             history::note_commit(&mut transaction, row_commit.number, clock.now()).await?;
         }
         transaction.commit_at(Point::RollupReady).await?;
+        self.meters.wrote_rows(written);
         reach(Point::RollupCommitted)?;
         Ok(written)
     }

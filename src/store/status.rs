@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::db::{Integers, Spelled};
+use super::db::{Integers, Row, Spelled};
 use super::{Result, Store};
 use crate::model::Instant;
 
@@ -66,6 +66,26 @@ macro_rules! sums {
     };
 }
 
+impl Ledger {
+    /// From the sums over some inputs.
+    pub(super) fn of(sums: &Row) -> Result<Self> {
+        let number = |column| sums.get::<i64>(column);
+        let (accepted, duplicate) = (number("accepted")?, number("duplicate")?);
+        let (voided, conflicting) = (number("voided")?, number("conflicting")?);
+        let stored = accepted - duplicate;
+        let counted = stored - voided - conflicting;
+        Ok(Self {
+            lines: number("lines")?,
+            stored,
+            duplicate,
+            rejected: number("rejected")?,
+            counted,
+            voided,
+            conflicting,
+        })
+    }
+}
+
 impl Store {
     /// The ledger of some inputs, or of all.
     ///
@@ -77,21 +97,7 @@ impl Store {
             None => self.db.readers.sql(sums!("")),
             Some(inputs) => self.db.readers.sql(&OF_SOME).bind(Integers(inputs)),
         };
-        let row = sums.one().await?;
-        let number = |column| row.get::<i64>(column);
-        let (accepted, duplicate) = (number("accepted")?, number("duplicate")?);
-        let (voided, conflicting) = (number("voided")?, number("conflicting")?);
-        let stored = accepted - duplicate;
-        let counted = stored - voided - conflicting;
-        Ok(Ledger {
-            lines: number("lines")?,
-            stored,
-            duplicate,
-            rejected: number("rejected")?,
-            counted,
-            voided,
-            conflicting,
-        })
+        Ledger::of(&sums.one().await?)
     }
 
     /// Everything that `status` tells.
@@ -101,14 +107,9 @@ impl Store {
     pub async fn status(&self, now: Instant) -> Result<Status> {
         let row = self.db.exports.sql(include_str!("status.sql")).bind(now).one().await?;
         let number = |column| row.get::<i64>(column);
-        let reasons = "SELECT reason, count(*) AS letters FROM dead_letters GROUP BY reason ORDER BY reason";
-        let reasons = self.db.exports.sql(reasons).all().await?;
         Ok(Status {
             ledger: self.ledger(None).await?,
-            dead_letters: reasons
-                .iter()
-                .map(|row| Ok((row.get("reason")?, row.get("letters")?)))
-                .collect::<Result<_>>()?,
+            dead_letters: self.dead_letters_by_reason().await?,
             inputs: number("inputs")?,
             inputs_reading: number("inputs_reading")?,
             inputs_failed: number("inputs_failed")?,

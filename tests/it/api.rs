@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -105,10 +106,12 @@ impl World {
     }
 
     pub async fn ask(&self, now: &str, request: Request<Body>) -> Answer {
-        let response = api::router(self.api_at(now)).oneshot(request).await.unwrap();
-        let (head, body) = response.into_parts();
-        let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
-        Answer { status: head.status, headers: head.headers, body }
+        answer(api::router(self.api_at(now)), request).await
+    }
+
+    /// Runs a statement behind the engine's back.
+    pub async fn change(&self, statement: &str) {
+        self.database.change(&self.config.store.url, statement).await;
     }
 
     pub async fn get_at(&self, now: &str, path: &str) -> Answer {
@@ -130,6 +133,12 @@ impl World {
     pub async fn get_with(&self, key: &str, path: &str) -> Answer {
         self.ask(INGESTED, request(Method::GET, path, &[("authorization", &format!("Bearer {key}"))])).await
     }
+}
+
+pub async fn answer(router: Router, request: Request<Body>) -> Answer {
+    let (head, body) = router.oneshot(request).await.unwrap().into_parts();
+    let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    Answer { status: head.status, headers: head.headers, body }
 }
 
 /// Ingests these lines at this instant.

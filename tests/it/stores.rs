@@ -9,6 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use sqlx::Connection as _;
+use usage_rollup::store::StoreUrl;
+
 /// Where a test's store is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum On {
@@ -75,6 +78,21 @@ impl Database {
     /// What `store.url` is for it.
     pub fn url(&self) -> String {
         self.name.as_ref().map_or_else(String::new, |name| server().url(name))
+    }
+
+    /// Runs a statement there: this is the database at that URL.
+    pub async fn change(&self, url: &StoreUrl, statement: &str) {
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        match url {
+            StoreUrl::Sqlite(path) => {
+                let mut writer = sqlx::SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+                sqlx::raw_sql(statement).execute(&mut writer).await.unwrap();
+            }
+            StoreUrl::Postgres(_) => {
+                let mut writer = sqlx::PgConnection::connect(&self.url()).await.unwrap();
+                sqlx::raw_sql(statement).execute(&mut writer).await.unwrap();
+            }
+        }
     }
 
     pub fn name(&self) -> &str {

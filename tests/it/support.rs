@@ -78,17 +78,7 @@ impl Engine {
 
     /// Runs a statement behind the engine's back.
     pub async fn change(&self, statement: &str) {
-        let statement = sqlx::AssertSqlSafe(statement.to_owned());
-        match &self.installation.config.store.url {
-            StoreUrl::Sqlite(path) => {
-                let mut writer = sqlx::SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
-                sqlx::raw_sql(statement).execute(&mut writer).await.unwrap();
-            }
-            StoreUrl::Postgres(_) => {
-                let mut writer = sqlx::PgConnection::connect(&self.database.url()).await.unwrap();
-                sqlx::raw_sql(statement).execute(&mut writer).await.unwrap();
-            }
-        }
+        self.database.change(&self.installation.config.store.url, statement).await;
     }
 
     /// The same installation, to be read.

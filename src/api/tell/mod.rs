@@ -47,7 +47,10 @@ impl Page {
         }
     }
 
-    /// The name that the log has for it.
+    /// The names that there are.
+    pub const NAMES: [&'static str; 3] = ["metadata", "openapi.json", "docs"];
+
+    /// The name that log and metrics have for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Index | Self::Operation(_) => "metadata",

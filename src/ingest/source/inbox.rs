@@ -43,12 +43,22 @@ pub struct Found {
 /// When the directory can't be read.
 pub fn look(inbox: &Path) -> io::Result<Found> {
     fs::create_dir_all(inbox)?;
+    look_at(inbox)
+}
+
+/// Looks through the inbox as it is: one that is not there holds nothing.
+///
+/// # Errors
+/// When the directory can't be read.
+pub fn look_at(inbox: &Path) -> io::Result<Found> {
+    if !inbox.try_exists()? {
+        return Ok(Found::default());
+    }
     let mut paths = fs::read_dir(inbox)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>()?;
     paths.sort();
     let mut found = Found::default();
     for path in paths {
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if hidden || !path.is_file() {
+        if is_hidden(&path) || !path.is_file() {
             continue;
         }
         // The signature first: what is written after that changes it.
@@ -61,6 +71,48 @@ pub fn look(inbox: &Path) -> io::Result<Found> {
         }
     }
     Ok(found)
+}
+
+/// What lies in the inbox.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Waiting {
+    pub files: u64,
+    pub bytes: u64,
+    /// When the file came that waits longest: neither its name nor its content has changed since.
+    pub since: Option<SystemTime>,
+}
+
+/// What lies in the inbox, ready or not, without a look into any file. An inbox that is not there holds nothing.
+///
+/// # Errors
+/// When the directory can't be read.
+pub fn waiting(inbox: &Path) -> io::Result<Waiting> {
+    if !inbox.try_exists()? {
+        return Ok(Waiting::default());
+    }
+    let paths = fs::read_dir(inbox)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>()?;
+    Waiting::of(paths.iter().map(PathBuf::as_path).filter(|path| !is_hidden(path)))
+}
+
+impl Waiting {
+    /// What these files are. Those that are gone meanwhile, and directories, are none.
+    ///
+    /// # Errors
+    /// When the system does not tell when one was changed.
+    pub fn of<'p>(paths: impl IntoIterator<Item = &'p Path>) -> io::Result<Self> {
+        let mut waiting = Self::default();
+        for metadata in paths.into_iter().filter_map(|path| path.metadata().ok()).filter(Metadata::is_file) {
+            let changed = Times::of(&metadata)?.changed;
+            waiting.files += 1;
+            waiting.bytes += metadata.len();
+            waiting.since = Some(waiting.since.map_or(changed, |since| since.min(changed)));
+        }
+        Ok(waiting)
+    }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
 /// When a file was written, and when anything of it was changed last, which includes its name.

@@ -54,6 +54,11 @@ impl Pools {
         self.wal_index.as_ref()?.version()
     }
 
+    /// Whether exports have connections of their own.
+    pub fn has_exports_apart(&self) -> bool {
+        matches!(self.exports, Pool::Postgres(_))
+    }
+
     /// Has no byte of what was removed stay where it was. Tells whether a reader stood in the way.
     pub async fn scrub(&self) -> sqlx::Result<bool> {
         // On connections without a limit of time, or of memory.
@@ -165,6 +170,22 @@ impl Pool {
         match self {
             Self::Sqlite(pool) => sqlite::MIGRATIONS.run(pool).await,
             Self::Postgres(pool) => postgres::MIGRATIONS.run(pool).await,
+        }
+    }
+
+    /// How many connections it has.
+    pub fn size(&self) -> u32 {
+        match self {
+            Self::Sqlite(pool) => pool.size(),
+            Self::Postgres(pool) => pool.size(),
+        }
+    }
+
+    /// How many of them nobody uses.
+    pub fn num_idle(&self) -> usize {
+        match self {
+            Self::Sqlite(pool) => pool.num_idle(),
+            Self::Postgres(pool) => pool.num_idle(),
         }
     }
 
