@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::OnceLock;
 
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, fmt};
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
 
 /// The form that logs have (`--log-format`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -23,10 +24,24 @@ pub enum LogFormat {
 const LIBRARIES: &str = "tokio_cron_scheduler=warn,sqlx=warn";
 const IDENTIFIER: &str = "usage-rollup";
 
+/// The filter in force.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+fn with_libraries(filter: &str) -> EnvFilter {
+    EnvFilter::new(format!("{LIBRARIES},{filter}"))
+}
+
+/// Filters by this from now on, where logs flow.
+pub fn set_filter(filter: &str) {
+    if let Some(Err(error)) = FILTER.get().map(|in_force| in_force.reload(with_libraries(filter))) {
+        tracing::warn!(%error, "the filter of logs can't be changed");
+    }
+}
+
 /// Sends what is logged there from now on, in this form; in none that is named: to the journal where standard error is its,
 /// and else as text to standard error. A filter that isn't one has been refused with the configuration.
 pub fn start(filter: &str, format: Option<LogFormat>) {
-    let filter = EnvFilter::new(format!("{LIBRARIES},{filter}"));
+    let filter = with_libraries(filter);
     let format = format.unwrap_or(if is_the_journal(io::stderr()) { LogFormat::Journald } else { LogFormat::Text });
     let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     let (logs, problem) = match format {
@@ -37,8 +52,11 @@ pub fn start(filter: &str, format: Option<LogFormat>) {
             Err(error) => (lines.boxed(), Some(error)),
         },
     };
+    let (filter, handle) = reload::Layer::new(filter);
     // A second start, in a test, leaves the first in place.
-    let _ = tracing_subscriber::registry().with(filter).with(logs).try_init();
+    if tracing_subscriber::registry().with(filter).with(logs).try_init().is_ok() {
+        let _ = FILTER.set(handle);
+    }
     if let Some(error) = problem {
         tracing::warn!(%error, "the journal can't be reached; logs go to standard error as text");
     }

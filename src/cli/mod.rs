@@ -17,6 +17,7 @@ mod orphans;
 mod output;
 mod periods;
 mod progress;
+mod reload;
 mod restatements;
 mod restore;
 mod retention;

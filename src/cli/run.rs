@@ -1,6 +1,6 @@
 use tokio_util::sync::CancellationToken;
 
-use super::{Options, Outcome, signals};
+use super::{Options, Outcome, reload, signals};
 use crate::daemon;
 use crate::jobs::Installation;
 
@@ -10,7 +10,9 @@ pub(super) struct Args {}
 
 impl Args {
     pub async fn run(self, options: &Options) -> anyhow::Result<Outcome> {
-        let (config, clock) = (options.configure(&options.layers()?)?, options.clock());
+        let layers = options.layers()?;
+        let (config, clock) = (options.configure(&layers)?, options.clock());
+        reload::when_asked(options, layers);
         let listener = daemon::listen(&config)?;
         let open = async || Installation::open(&options.data_dir, config.clone(), clock).await;
         daemon::run(&config, clock, listener, until_asked_to_stop(), open).await?;

@@ -1,5 +1,5 @@
 use super::run::until_asked_to_stop;
-use super::{Options, Outcome};
+use super::{Options, Outcome, reload};
 use crate::daemon;
 use crate::jobs::Reading;
 
@@ -9,7 +9,9 @@ pub(super) struct Args {}
 
 impl Args {
     pub async fn run(self, options: &Options) -> anyhow::Result<Outcome> {
-        let (config, clock) = (options.configure(&options.layers()?)?, options.clock());
+        let layers = options.layers()?;
+        let (config, clock) = (options.configure(&layers)?, options.clock());
+        reload::when_asked(options, layers);
         config.store.url.must_exist()?;
         let listener = daemon::listen(&config)?;
         let open = async || Reading::open(&options.data_dir, config.clone(), clock).await;

@@ -12,6 +12,9 @@ const ENVIRONMENT_PREFIX: &str = "USAGE_ROLLUP";
 /// Names below it are the user's own.
 const OPEN_TABLE: &str = "ingest.types";
 
+const PASSWORD_FILE: &str = "store.password_file";
+const PASSWORD_CREDENTIAL: &str = "store.password";
+
 /// One setting in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -49,7 +52,27 @@ impl Layers {
             setting.origin = format!("{ENVIRONMENT_PREFIX}__{}", key.to_uppercase().replace('.', "__"));
         }
         layers.overlay(variables)?;
+        layers.take_credential();
         Ok(layers)
+    }
+
+    /// The password of the store, where systemd hands one in as a credential and no other is configured
+    /// (`LoadCredential=store.password:…`, systemd.exec(5)).
+    fn take_credential(&mut self) {
+        let Some(dir) = std::env::var_os("CREDENTIALS_DIRECTORY") else { return };
+        let path = PathBuf::from(dir).join(PASSWORD_CREDENTIAL);
+        let is_on_server = |url: &str| url.starts_with("postgres");
+        if path.is_file() && self.get(PASSWORD_FILE).value.is_empty() && is_on_server(&self.get("store.url").value) {
+            let origin = format!("systemd credential {PASSWORD_CREDENTIAL}");
+            self.settings.insert(PASSWORD_FILE.to_owned(), Setting { value: path.display().to_string(), origin });
+        }
+    }
+
+    /// The keys whose values are others than there.
+    pub fn changed_from<'l>(&'l self, other: &'l Self) -> impl Iterator<Item = &'l str> {
+        let value = |layers: &'l Self, key: &str| layers.settings.get(key).map(|setting| &setting.value);
+        let keys = self.settings.keys().chain(other.settings.keys().filter(|key| !self.settings.contains_key(*key)));
+        keys.filter(move |key| value(self, key) != value(other, key)).map(String::as_str)
     }
 
     /// Sets a value from the command line.

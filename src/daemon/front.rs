@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::systemd;
 use crate::api::{self, Api, Door};
 use crate::clock::Clock;
 use crate::config::{ApiAuth, Config};
@@ -59,12 +60,15 @@ impl<'c> Front<'c> {
                 () = stop.cancelled() => return Ok(None),
             };
             match opened {
-                Err(error) if self.is_worth_waiting(&error) => tracing::warn!(
+                Err(error) if self.is_worth_waiting(&error) => {
+                    systemd::waits_for_store(pause);
+                    tracing::warn!(
                     error = format!("{error:#}"),
                     again_in = ?pause,
                     api = %format!("http://{}", self.address),
                     "waiting for the store; the API answers 503 until it is there"
-                ),
+                    );
+                }
                 opened => return opened.map(Some),
             }
             tokio::select! {

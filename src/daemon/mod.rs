@@ -4,6 +4,7 @@ mod front;
 mod schedule;
 #[cfg(test)]
 mod simulation;
+mod systemd;
 mod ticker;
 mod timetable;
 mod work;
@@ -22,17 +23,27 @@ use crate::ingest::spool::{self, Spool};
 use crate::jobs::{Installation, Reading};
 
 use front::Front;
+use systemd::Pulse;
 use work::work;
+
+pub use systemd::reloaded;
 
 /// So many connections may come at once; the system's own limit is often as large. One that finds no room tries again after a second.
 const BACKLOG: u32 = 4_096;
 
-/// Opens the address that the API listens on.
+/// Opens the address that the API listens on, unless systemd has.
 ///
 /// # Errors
 /// When it is taken, or is not this machine's.
 pub fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     let address = config.api.listen;
+    let passed = systemd::listener().context("what systemd has passed is no listener on TCP")?;
+    if let Some(listener) = passed {
+        if listener.local_addr().is_ok_and(|passed| passed != address) {
+            tracing::warn!(%address, "api.listen means nothing: systemd has opened another address");
+        }
+        return Ok(listener);
+    }
     let hint = "another program may be using it; api.listen sets another one";
     bind(address).with_context(|| format!("cannot listen on {address}; {hint}"))
 }
@@ -60,7 +71,13 @@ pub async fn serve(
     if let Some(reading) = front.open(open, &stop).await? {
         front.answer_from(reading.clone()).await?;
         tracing::info!(api = %format!("http://{}", front.address), "started");
+        let pulse = Pulse::new();
+        // There is no loop that could stand still.
+        pulse.beat(true);
+        tokio::spawn(systemd::keep_alive(front.address, reading.store.clone(), pulse, stop.clone()));
+        systemd::ready();
         stop.cancelled().await;
+        systemd::stopping();
         front.end().await?;
         reading.store.close().await;
     }
@@ -92,7 +109,10 @@ pub async fn run(
         front.take_events(Door::new(spool.clone(), installation.config.ingest.clone()));
         let inbox = installation.config.ingest.inbox.display();
         tracing::info!(%inbox, api = %format!("http://{}", front.address), "started");
-        Box::pin(work(&installation, spool.clone(), &stop)).await?;
+        let pulse = Pulse::new();
+        tokio::spawn(systemd::keep_alive(front.address, installation.store.clone(), pulse.clone(), stop.clone()));
+        systemd::ready();
+        Box::pin(work(&installation, spool.clone(), &pulse, &stop)).await?;
         front.end().await?;
         spool.seal().await?;
         installation.store.close().await;

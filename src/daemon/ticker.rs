@@ -13,7 +13,7 @@ use super::schedule::Job;
 use crate::config::Schedule;
 
 /// Without any tick, the daemon looks after this.
-const LOOKS_AT_LEAST: Duration = Duration::from_secs(15);
+pub(super) const LOOKS_AT_LEAST: Duration = Duration::from_secs(15);
 
 pub(super) struct Ticker {
     scheduler: JobScheduler,

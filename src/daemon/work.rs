@@ -9,6 +9,7 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use super::schedule::{Calendar, Job, Periods};
+use super::systemd::{self, Pulse, Teller};
 use super::ticker::Ticker;
 use super::timetable::{Moment, Timetable};
 use crate::clock::Clock;
@@ -27,7 +28,12 @@ const NANOS_A_DAY: i64 = 86_400_000_000_000;
 ///
 /// # Errors
 /// When the schedules can't be kept. A job that fails is logged, and tried again.
-pub(super) async fn work(installation: &Installation, spool: Spool, stop: &CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn work(
+    installation: &Installation,
+    spool: Spool,
+    pulse: &Pulse,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     let mut ticker = Ticker::start(&installation.config.schedule).await?;
     let interrupted = Arc::new(AtomicBool::new(false));
     let stopping = tokio::spawn({
@@ -41,8 +47,19 @@ pub(super) async fn work(installation: &Installation, spool: Spool, stop: &Cance
     let mut jobs = Jobs::new(installation, spool, run);
     let started = time::Instant::now();
     let moment = || Moment { wall: Clock::System.now(), steady: started.elapsed() };
+    let mut teller = Teller::new();
+    let telling_stop = tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            stop.cancelled().await;
+            systemd::stopping();
+        }
+    });
     while !stop.is_cancelled() {
+        pulse.beat(true);
         let more = Box::pin(jobs.round(moment)).await;
+        pulse.beat(false);
+        teller.tell(&installation.store).await;
         if !more {
             tokio::select! {
                 () = ticker.next(jobs.pause(moment())) => {}
@@ -52,6 +69,7 @@ pub(super) async fn work(installation: &Installation, spool: Spool, stop: &Cance
     }
     tracing::info!("stopping");
     ticker.stop().await;
+    telling_stop.await?;
     Ok(stopping.await?)
 }
 

@@ -57,4 +57,5 @@ mod status;
 mod store;
 mod stores;
 mod support;
+mod systemd;
 mod user_usage;

@@ -225,7 +225,7 @@ async fn without_a_store_it_lives_and_is_not_ready() {
     assert_eq!(ask("/healthz").await.status, 200);
     let unready = ask("/readyz").await;
     assert_eq!(unready.status, 503);
-    insta::assert_snapshot!(unready.body, @"");
+    insta::assert_snapshot!(unready.body, @r#"{"reasons":["the store is not open yet; the log says what is waited for"],"status":"unready"}"#);
     let metrics = ask("/metrics").await;
     assert!(metrics.body.contains("usage_rollup_build_info{version="), "{}", metrics.body);
     assert!(!metrics.body.contains("usage_rollup_store_up"), "{}", metrics.body);
@@ -238,9 +238,9 @@ fn a_daemon_is_ready_and_tells_of_itself(on: On) {
     let (status, body) =
         eventually("it is ready", || get(&address, "/readyz", "").filter(|(status, _)| *status == 200));
     assert_eq!((status, body.as_str()), (200, r#"{"status":"ready"}"#));
-    let metrics = eventually("a rollup was told of", || {
+    let metrics = eventually("a day's close was told of", || {
         let (_, metrics) = get(&address, "/metrics", "")?;
-        metrics.contains("usage_rollup_job_runs_total{job_name=\"rollup\",outcome=\"done\"} 1").then_some(metrics)
+        metrics.contains("usage_rollup_job_runs_total{job_name=\"day-close\",outcome=\"done\"} 1").then_some(metrics)
     });
     assert!(metrics.contains("process_resident_memory_bytes "), "{metrics}");
     assert_eq!(daemon.stop().0, Some(0));

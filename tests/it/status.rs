@@ -67,7 +67,39 @@ fn problems(binary: &Binary, now: &str) -> String {
 fn what_is_well_is_told_first_and_what_to_note_after_it(on: On) {
     let binary = with_tiny(on);
     let (code, text) = told(&binary, NOW);
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    Rows reach 2026-02-05 (today); the last were computed at 2026-02-05T12:00:00Z.
+    Lines last came in by:
+      file       0s ago, events through 2026-02-04
+    Jobs last ran:
+      ingest     0s ago, done
+
+    To be noted:
+      rejected, invalid_data: 1 line
+        (see them with "usage-rollup dead-letters list --reason invalid_data")
+      rejected, invalid_json: 1 line
+        (see them with "usage-rollup dead-letters list --reason invalid_json")
+      rejected, unknown_type: 1 line
+        (see them with "usage-rollup dead-letters list --reason unknown_type")
+      4 daily rows show a number that is not the exact sum: storage below zero, or beyond 2^63 - 1
+        (see why with "usage-rollup explain --service GUID --period DATE --field NAME")
+      1 services have events but no directory entry: the API answers 404
+        (tell of them with "usage-rollup services import FILE")
+
+    Stored, reporting in UTC, as of 2026-02-05T12:00:00Z:
+      lines read                 21
+        stored                   17   counted 16, voided 1, conflicting 0
+        duplicate                 1
+        rejected                  3
+      inputs                      1   0 being read, 0 failed
+      segments…
+      services                    2
+      rows                       14   11 daily, 3 monthly, through 2026-02-05
+      API keys                    0
+      disk          …
+
+    Everything is rolled up, and nothing is late or wrong.
+    "#);
     assert_eq!(code, Some(0));
 }
 
@@ -84,7 +116,34 @@ fn what_is_late_is_named_with_what_to_do(on: On) {
     assert_eq!(code, Some(1));
     let since = text.split("the first since ").nth(1).unwrap().split('\n').next().unwrap().to_owned();
     let text = text.split("\nStored").next().unwrap().replace(&since, "…");
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    Rows reach 2026-02-05 (not today); the last were computed at 2026-02-05T12:00:00Z.
+    Lines last came in by:
+      file       73years 10months ago, events through 2026-02-04
+    Jobs last ran:
+      ingest     73years 10months ago, done
+    In the inbox: 2 (5.26 KiB).
+
+    Late:
+      rows do not reach today, 2100-01-01
+        (start the daemon, or bring them up to today, with "usage-rollup run" or "usage-rollup rollup")
+      in the inbox: 1 file, the first since …
+        (start the daemon, or take them once, with "usage-rollup run" or "usage-rollup ingest")
+
+    To be noted:
+      in the inbox, not whole yet: 1 file
+        (it waits for the writer to rest, or for the last line to end with a newline)
+      rejected, invalid_data: 1 line
+        (see them with "usage-rollup dead-letters list --reason invalid_data")
+      rejected, invalid_json: 1 line
+        (see them with "usage-rollup dead-letters list --reason invalid_json")
+      rejected, unknown_type: 1 line
+        (see them with "usage-rollup dead-letters list --reason unknown_type")
+      4 daily rows show a number that is not the exact sum: storage below zero, or beyond 2^63 - 1
+        (see why with "usage-rollup explain --service GUID --period DATE --field NAME")
+      1 services have events but no directory entry: the API answers 404
+        (tell of them with "usage-rollup services import FILE")
+    "#);
     // A day that has just begun is not late.
     let (code, text) = told(&binary, "2026-02-06T00:10:00Z");
     assert_eq!(code, Some(0), "{text}");
@@ -101,7 +160,11 @@ fn a_job_that_failed_is_told_until_it_is_done_with(on: On) {
         let (there, away) = (binary.path("data/inbox/more.ndjson"), binary.path("more.ndjson"));
         if wait { fs::write(&there, TINY).unwrap() } else { fs::rename(&there, away).unwrap() }
     };
-    insta::assert_snapshot!(problems(&binary, NOW), @"");
+    insta::assert_snapshot!(problems(&binary, NOW), @r#"
+    Wrong:
+      the last `ingest` failed; it began at 2026-02-05T12:00:00Z
+        (the log says why; try again with "usage-rollup ingest")
+    "#);
     assert_eq!(told(&binary, NOW).0, Some(1));
     // What an ingest was to do is done once all is rolled up, and nothing waits to be taken.
     binary.ok(&at(NOW, &["rollup"]));
@@ -133,7 +196,11 @@ fn a_run_that_was_cut_short_leaves_what_is_late(on: On) {
     binary.sql(
         "UPDATE job_runs SET outcome = NULL, ended_at = NULL WHERE id = (SELECT max(id) FROM job_runs) RETURNING job",
     );
-    insta::assert_snapshot!(problems(&binary, NOW), @"");
+    insta::assert_snapshot!(problems(&binary, NOW), @r#"
+    Late:
+      to be rolled up: 1 day, 0 services
+        (let the daemon do it, or "usage-rollup rollup")
+    "#);
     binary.ok(&at(NOW, &["rollup"]));
     assert_eq!(told(&binary, NOW).0, Some(0));
 }
@@ -142,7 +209,11 @@ fn what_verifying_found_is_known_until_it_is_verified_again(on: On) {
     let binary = with_tiny(on);
     binary.sql("UPDATE service_usage SET event_count = event_count + 1 WHERE period = '2026-02-01' AND period_type = 'Daily' RETURNING 'done'");
     binary.fails(1, &at(NOW, &["verify"]));
-    insta::assert_snapshot!(problems(&binary, NOW), @"");
+    insta::assert_snapshot!(problems(&binary, NOW), @r#"
+    Wrong:
+      verifying found 1 difference between store and event log, last at 2026-02-05T12:00:00Z
+        (see them, and make them anew from the event log, with "usage-rollup verify" or "usage-rollup verify --repair")
+    "#);
     binary.ok(&at(NOW, &["verify", "--from", "2026-02-02"]));
     assert_eq!(json(&binary, NOW)["healthy"], false, "that day was not looked at");
     binary.ok(&at(NOW, &["verify", "--repair"]));

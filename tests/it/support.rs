@@ -193,15 +193,20 @@ impl Binary {
 
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_usage-rollup"));
-        command.current_dir(self.dir.path()).args(args).envs(self.settings.iter().map(|(name, value)| (name, value)));
+        self.settle(command.args(args));
         command
+    }
+
+    /// Gives a command that runs the program itself this directory and these settings.
+    pub fn settle(&self, command: &mut Command) {
+        command.current_dir(self.dir.path()).envs(self.settings.iter().map(|(name, value)| (name, value)));
     }
 
     /// Runs a script in the test's directory that may mount file systems, which nobody else sees: `$0` is the program.
     pub fn within_own_mounts(&self, script: &str, argument: &str) -> Output {
         let mut command = Command::new("unshare");
         command.args(["--map-root-user", "--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_usage-rollup"), argument]);
-        command.current_dir(self.dir.path()).envs(self.settings.iter().map(|(name, value)| (name, value)));
+        self.settle(&mut command);
         let output = command.output().expect("unshare is missing: apt-get install util-linux");
         let told = String::from_utf8_lossy(&output.stderr);
         let is_refused = output.status.code() == Some(99) || told.starts_with("unshare:");
