@@ -5,8 +5,7 @@ use indicatif::{HumanBytes, HumanCount};
 use tokio::net::TcpListener;
 
 use super::output::{print, table};
-use super::run::until_asked_to_stop;
-use super::{Options, Outcome, WrongUsage};
+use super::{Options, Outcome, WrongUsage, signals};
 use crate::config::Config;
 use crate::daemon;
 use crate::generate::{Plan, write_files};
@@ -48,7 +47,7 @@ impl Args {
         let started = std::time::Instant::now();
         let report = jobs::ingest(&installation, &options.run("demo"), Wanted::Sources(sample)).await?;
         print(&told(&installation, &report, started.elapsed().as_secs_f64()).await?)?;
-        let (config, clock, stop) = (installation.config.clone(), installation.clock, until_asked_to_stop());
+        let (config, clock, stop) = (installation.config.clone(), installation.clock, signals::stop());
         daemon::run(&config, clock, listener, stop, async || Ok(installation.clone())).await?;
         print("Stopped. The directory is left as it is, for you to look at or to remove.\n")?;
         Ok(Outcome::Done)

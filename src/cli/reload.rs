@@ -15,6 +15,7 @@ pub(super) fn when_asked(options: &Options, in_force: Layers) {
     tokio::spawn(async move {
         let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
         while hangup.recv().await.is_some() {
+            daemon::reloading();
             daemon::reloaded(&match reload(&options, &in_force) {
                 Ok(()) => "the configuration was read anew".to_owned(),
                 Err(error) => {

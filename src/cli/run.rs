@@ -1,5 +1,3 @@
-use tokio_util::sync::CancellationToken;
-
 use super::{Options, Outcome, reload, signals};
 use crate::daemon;
 use crate::jobs::Installation;
@@ -15,18 +13,7 @@ impl Args {
         reload::when_asked(options, layers);
         let listener = daemon::listen(&config)?;
         let open = async || Installation::open(&options.data_dir, config.clone(), clock).await;
-        daemon::run(&config, clock, listener, until_asked_to_stop(), open).await?;
+        daemon::run(&config, clock, listener, signals::stop(), open).await?;
         Ok(Outcome::Done)
     }
-}
-
-/// Cancelled when the process is asked to stop.
-pub(super) fn until_asked_to_stop() -> CancellationToken {
-    let stop = CancellationToken::new();
-    let asked = stop.clone();
-    tokio::spawn(async move {
-        signals::stop_asked().await;
-        asked.cancel();
-    });
-    stop
 }

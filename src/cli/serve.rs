@@ -1,5 +1,4 @@
-use super::run::until_asked_to_stop;
-use super::{Options, Outcome, reload};
+use super::{Options, Outcome, reload, signals};
 use crate::daemon;
 use crate::jobs::Reading;
 
@@ -15,7 +14,7 @@ impl Args {
         config.store.url.must_exist()?;
         let listener = daemon::listen(&config)?;
         let open = async || Reading::open(&options.data_dir, config.clone(), clock).await;
-        daemon::serve(&config, clock, listener, until_asked_to_stop(), open).await?;
+        daemon::serve(&config, clock, listener, signals::stop(), open).await?;
         Ok(Outcome::Done)
     }
 }

@@ -53,28 +53,28 @@ impl<'c> Front<'c> {
         open: impl AsyncFn() -> anyhow::Result<T>,
         stop: &CancellationToken,
     ) -> anyhow::Result<Option<T>> {
+        systemd::opens_store();
+        tokio::select! {
+            opened = self.open_once_there(open) => opened.map(Some),
+            () = stop.cancelled() => Ok(None),
+            never = systemd::still_starting() => match never {},
+        }
+    }
+
+    async fn open_once_there<T>(&self, open: impl AsyncFn() -> anyhow::Result<T>) -> anyhow::Result<T> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let opened = tokio::select! {
-                opened = open() => opened,
-                () = stop.cancelled() => return Ok(None),
-            };
-            match opened {
-                Err(error) if self.is_worth_waiting(&error) => {
-                    systemd::waits_for_store(pause);
-                    tracing::warn!(
+            match open().await {
+                Err(error) if self.is_worth_waiting(&error) => tracing::warn!(
                     error = format!("{error:#}"),
                     again_in = ?pause,
                     api = %format!("http://{}", self.address),
                     "waiting for the store; the API answers 503 until it is there"
-                    );
-                }
-                opened => return opened.map(Some),
+                ),
+                opened => return opened,
             }
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = stop.cancelled() => return Ok(None),
-            }
+            systemd::waits_for_store();
+            tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }

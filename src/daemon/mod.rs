@@ -26,7 +26,7 @@ use front::Front;
 use systemd::Pulse;
 use work::work;
 
-pub use systemd::reloaded;
+pub use systemd::{reloaded, reloading};
 
 /// So many connections may come at once; the system's own limit is often as large. One that finds no room tries again after a second.
 const BACKLOG: u32 = 4_096;
@@ -67,6 +67,7 @@ pub async fn serve(
     stop: CancellationToken,
     open: impl AsyncFn() -> anyhow::Result<Reading>,
 ) -> anyhow::Result<()> {
+    systemd::tell_of_the_stop(&stop);
     let front = Front::start(config, clock, listener)?;
     if let Some(reading) = front.open(open, &stop).await? {
         front.answer_from(reading.clone()).await?;
@@ -75,9 +76,9 @@ pub async fn serve(
         // There is no loop that could stand still.
         pulse.beat(true);
         tokio::spawn(systemd::keep_alive(front.address, reading.store.clone(), pulse, stop.clone()));
+        tokio::spawn(systemd::tell_freshness(reading.store.clone(), stop.clone()));
         systemd::ready();
         stop.cancelled().await;
-        systemd::stopping();
         front.end().await?;
         reading.store.close().await;
     }
@@ -102,6 +103,7 @@ pub async fn run(
     stop: CancellationToken,
     open: impl AsyncFn() -> anyhow::Result<Installation>,
 ) -> anyhow::Result<()> {
+    systemd::tell_of_the_stop(&stop);
     let front = Front::start(config, clock, listener)?;
     if let Some(installation) = front.open(open, &stop).await? {
         front.answer_from(Reading::from(&installation)).await?;
@@ -111,6 +113,7 @@ pub async fn run(
         tracing::info!(%inbox, api = %format!("http://{}", front.address), "started");
         let pulse = Pulse::new();
         tokio::spawn(systemd::keep_alive(front.address, installation.store.clone(), pulse.clone(), stop.clone()));
+        tokio::spawn(systemd::tell_freshness(installation.store.clone(), stop.clone()));
         systemd::ready();
         Box::pin(work(&installation, spool.clone(), &pulse, &stop)).await?;
         front.end().await?;

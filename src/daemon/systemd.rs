@@ -1,5 +1,6 @@
 //! What systemd is told and gives (sd_notify(3), sd_listen_fds(3)). Where the daemon was not started by it, nothing happens here.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,10 +18,14 @@ use crate::store::{Gauges, Store};
 
 /// The loop of jobs looks at least so often, but for when it is at work.
 const LOOP_STANDS_STILL: Duration = LOOKS_AT_LEAST.saturating_mul(4);
-/// The state is told no more often than this: asking for it takes some statements.
+/// The state is told so often: asking for it takes some statements.
 const TELLS_EVERY: Duration = Duration::from_secs(10);
-/// Beside the time that is waited anyway.
-const START_TAKES: Duration = Duration::from_secs(30);
+/// While it starts, systemd is asked so often for so much more time.
+const ASKS_EVERY: Duration = Duration::from_secs(20);
+const MORE_TIME: Duration = Duration::from_mins(1);
+
+/// Whether systemd knows that we are ready: before that, nothing but being ready may say so.
+static IS_READY: AtomicBool = AtomicBool::new(false);
 
 /// Whether the loop of jobs goes on.
 #[derive(Debug)]
@@ -60,38 +65,67 @@ pub(super) fn listener() -> io::Result<Option<TcpListener>> {
     TcpListener::from_std(listener).map(Some)
 }
 
-pub(super) fn waits_for_store(pause: Duration) {
-    let extend = u32::try_from((pause + START_TAKES).as_micros()).unwrap_or(u32::MAX);
-    tell(&[NotifyState::Status("waiting for the store"), NotifyState::ExtendTimeoutUsec(extend)]);
+/// Keeps systemd from giving up on a start that takes long: a new version may bring a large store up to date, and a server
+/// may be away for hours.
+pub(super) async fn still_starting() -> Infallible {
+    let more = u32::try_from(MORE_TIME.as_micros()).unwrap_or(u32::MAX);
+    loop {
+        tell(&[NotifyState::ExtendTimeoutUsec(more)]);
+        tokio::time::sleep(ASKS_EVERY).await;
+    }
+}
+
+pub(super) fn opens_store() {
+    tell(&[NotifyState::Status("opening the store")]);
+}
+
+pub(super) fn waits_for_store() {
+    tell(&[NotifyState::Status("waiting for the store")]);
 }
 
 pub(super) fn ready() {
+    IS_READY.store(true, Ordering::Relaxed);
     tell(&[NotifyState::Ready, NotifyState::Status("started")]);
 }
 
-pub(super) fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+/// Tells when the daemon begins to stop, whatever it is at.
+pub(super) fn tell_of_the_stop(stop: &CancellationToken) {
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        stop.cancelled().await;
+        tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+    });
 }
 
-/// Tells how fresh the numbers are, now and then, for `systemctl status`.
-pub(super) struct Teller {
-    told: Option<Timer>,
-}
-
-impl Teller {
-    pub fn new() -> Self {
-        Self { told: None }
+/// The configuration is about to be read anew.
+pub fn reloading() {
+    if IS_READY.load(Ordering::Relaxed)
+        && let Ok(now) = NotifyState::monotonic_usec_now()
+    {
+        tell(&[NotifyState::Reloading, now]);
     }
+}
 
-    pub async fn tell(&mut self, store: &Store) {
-        let is_watched = std::env::var_os("NOTIFY_SOCKET").is_some();
-        if !is_watched || self.told.is_some_and(|told| told.elapsed() < TELLS_EVERY) {
-            return;
-        }
-        self.told = Some(Timer::now());
-        match store.gauges().await {
-            Ok(gauges) => tell(&[NotifyState::Status(&freshness(&gauges))]),
-            Err(error) => tell(&[NotifyState::Status(&format!("the store can't be asked: {error}"))]),
+/// The configuration was read anew, and how that ended.
+pub fn reloaded(how: &str) {
+    if IS_READY.load(Ordering::Relaxed) {
+        tell(&[NotifyState::Ready, NotifyState::Status(how)]);
+    }
+}
+
+/// Tells how fresh the numbers are, for `systemctl status`, until `stop` is cancelled.
+pub(super) async fn tell_freshness(store: Store, stop: CancellationToken) {
+    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        return;
+    }
+    // The first time, what has just begun has had the time to come to something.
+    while stop.run_until_cancelled(tokio::time::sleep(TELLS_EVERY)).await.is_some() {
+        let told = match store.gauges().await {
+            Ok(gauges) => freshness(&gauges),
+            Err(error) => format!("the store can't be asked: {error}"),
+        };
+        if !stop.is_cancelled() {
+            tell(&[NotifyState::Status(&told)]);
         }
     }
 }
@@ -118,10 +152,7 @@ pub(super) async fn keep_alive(address: SocketAddr, store: Store, pulse: Arc<Pul
             Ok(Some(what)) => tracing::error!(what, "the daemon does not live; systemd is not told that it does"),
             Err(_) => tracing::error!("the daemon does not answer itself; systemd is not told that it lives"),
         }
-        tokio::select! {
-            () = tokio::time::sleep(half / 2) => {}
-            () = stop.cancelled() => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(half / 2)).await;
     }
 }
 
@@ -160,13 +191,4 @@ fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::debug!(%error, "cannot tell systemd");
     }
-}
-
-/// Tells that the configuration is read anew, and how that ended.
-pub fn reloaded(how: &str) {
-    let began = NotifyState::monotonic_usec_now();
-    if let Ok(began) = began {
-        tell(&[NotifyState::Reloading, began]);
-    }
-    tell(&[NotifyState::Ready, NotifyState::Status(how)]);
 }

@@ -9,7 +9,7 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use super::schedule::{Calendar, Job, Periods};
-use super::systemd::{self, Pulse, Teller};
+use super::systemd::Pulse;
 use super::ticker::Ticker;
 use super::timetable::{Moment, Timetable};
 use crate::clock::Clock;
@@ -47,19 +47,10 @@ pub(super) async fn work(
     let mut jobs = Jobs::new(installation, spool, run);
     let started = time::Instant::now();
     let moment = || Moment { wall: Clock::System.now(), steady: started.elapsed() };
-    let mut teller = Teller::new();
-    let telling_stop = tokio::spawn({
-        let stop = stop.clone();
-        async move {
-            stop.cancelled().await;
-            systemd::stopping();
-        }
-    });
     while !stop.is_cancelled() {
         pulse.beat(true);
         let more = Box::pin(jobs.round(moment)).await;
         pulse.beat(false);
-        teller.tell(&installation.store).await;
         if !more {
             tokio::select! {
                 () = ticker.next(jobs.pause(moment())) => {}
@@ -69,7 +60,6 @@ pub(super) async fn work(
     }
     tracing::info!("stopping");
     ticker.stop().await;
-    telling_stop.await?;
     Ok(stopping.await?)
 }
 
