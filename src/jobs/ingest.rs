@@ -88,15 +88,10 @@ async fn ingest_leased(
 /// # Errors
 /// When the inbox or the spool can't be read.
 pub async fn anything_waits(installation: &Installation, settled: bool) -> anyhow::Result<bool> {
-    if !sealed(installation)?.is_empty() {
-        return Ok(true);
-    }
-    let found = look(installation)?;
-    if settled && !found.waiting.is_empty() {
+    if settled && !look(installation)?.waiting.is_empty() {
         tokio::time::sleep(inbox::QUIET).await;
-        return Ok(!look(installation)?.ready.is_empty());
     }
-    Ok(!found.ready.is_empty())
+    Ok(!sealed(installation)?.is_empty() || !look(installation)?.ready.is_empty())
 }
 
 fn look(installation: &Installation) -> anyhow::Result<inbox::Found> {

@@ -16,6 +16,7 @@ on_each_store!(
     what_is_sent_in_any_form_gives_the_rows_of_a_file,
     each_event_is_answered_for,
     what_was_acknowledged_counts_once_however_often_the_daemon_is_killed,
+    what_was_sent_does_not_hurry_the_inbox,
 );
 
 const TINY: &str = include_str!("../golden/tiny/events.ndjson");
@@ -179,6 +180,18 @@ fn each_event_is_answered_for(on: On) {
         asked.contains("webhook-allowed-origin: a.example") && asked.contains("webhook-allowed-rate: *"),
         "{asked}"
     );
+}
+
+/// A file that was just dropped is given the time to show that it is whole, also where something that was sent waits.
+fn what_was_sent_does_not_hurry_the_inbox(on: On) {
+    let binary = new(on);
+    for dir in ["data/spool", "data/inbox"] {
+        std::fs::create_dir_all(binary.path(dir)).unwrap();
+        std::fs::write(binary.path(dir).join("1.ndjson"), event(1, dir) + "\n").unwrap();
+    }
+    let report: Value = serde_json::from_str(&binary.ok(&["--quiet", "--now", NOW, "ingest"])).unwrap();
+    assert_eq!((&report["files"], &report["stored"]), (&2.into(), &2.into()), "{report}");
+    assert!(binary.path("data/inbox/done/1.ndjson").exists() && !binary.path("data/spool/1.ndjson").exists());
 }
 
 fn what_was_acknowledged_counts_once_however_often_the_daemon_is_killed(on: On) {

@@ -35,7 +35,8 @@ fn each_outside_crate_has_its_home() {
         (["tracing_journald::", "use tracing_journald"], &["telemetry.rs"]),
         (["hyper::", "hyper_util::"], &["api"]),
         (["tokio_cron_scheduler::", "use tokio_cron_scheduler"], &["daemon"]),
-        (["sd_notify::", "listenfd::"], &["daemon/systemd.rs"]),
+        (["sd_notify::", "listenfd::"], &["daemon"]),
+        (["croner::", "use croner"], &["config", "daemon"]),
         (["rayon::", "use rayon"], &["ingest/pipeline.rs", "jobs", "rollup/across.rs", "rollup/fold.rs"]),
         (["clap::", "use clap"], &["cli", "telemetry.rs", "usage/export.rs"]),
     ] {
