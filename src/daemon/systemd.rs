@@ -118,15 +118,16 @@ pub(super) async fn tell_freshness(store: Store, stop: CancellationToken) {
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return;
     }
-    // The first time, what has just begun has had the time to come to something.
-    while stop.run_until_cancelled(tokio::time::sleep(TELLS_EVERY)).await.is_some() {
+    loop {
         let told = match store.gauges().await {
             Ok(gauges) => freshness(&gauges),
             Err(error) => format!("the store can't be asked: {error}"),
         };
-        if !stop.is_cancelled() {
-            tell(&[NotifyState::Status(&told)]);
+        if stop.is_cancelled() {
+            return;
         }
+        tell(&[NotifyState::Status(&told)]);
+        stop.run_until_cancelled(tokio::time::sleep(TELLS_EVERY)).await;
     }
 }
 

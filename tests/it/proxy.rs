@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -20,10 +20,13 @@ pub enum Commit {
     Lost,
 }
 
+const LISTENS_EVERY: Duration = Duration::from_millis(20);
+
 /// Listens until the process ends.
 pub struct Proxy {
     port: u16,
     next_commit: Arc<AtomicU8>,
+    is_silent: Arc<AtomicBool>,
 }
 
 impl Proxy {
@@ -32,22 +35,26 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let next_commit = Arc::new(AtomicU8::new(Commit::Arrives as u8));
-        let of_road = next_commit.clone();
+        let is_silent = Arc::new(AtomicBool::new(false));
+        let of_road = (next_commit.clone(), is_silent.clone());
         thread::spawn(move || {
             for client in listener.incoming() {
                 let (client, there) = (client.unwrap(), TcpStream::connect(("127.0.0.1", server().port)).unwrap());
                 let (answers_to, answers) = (client.try_clone().unwrap(), there.try_clone().unwrap());
-                let next_commit = of_road.clone();
+                let (next_commit, is_silent) = of_road.clone();
                 thread::spawn(move || forward(client, there, |bytes| lose(bytes, &next_commit)));
                 thread::spawn(move || {
                     forward(answers, answers_to, |_| {
                         thread::sleep(delay);
+                        while is_silent.load(Ordering::SeqCst) {
+                            thread::sleep(LISTENS_EVERY);
+                        }
                         Commit::Arrives
                     });
                 });
             }
         });
-        Self { port, next_commit }
+        Self { port, next_commit, is_silent }
     }
 
     /// What `store.url` is for a database on this road.
@@ -58,6 +65,11 @@ impl Proxy {
 
     pub fn let_next_commit(&self, be: Commit) {
         self.next_commit.store(be as u8, Ordering::SeqCst);
+    }
+
+    /// From now on no answer comes, and no connection is lost: as of a server that hangs.
+    pub fn fall_silent(&self) {
+        self.is_silent.store(true, Ordering::SeqCst);
     }
 }
 

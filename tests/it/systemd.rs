@@ -8,10 +8,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::daemon::{Lines, Running, eventually, get};
-use super::stores::{On, on_each_store};
-use super::support::Binary;
+use super::proxy::Proxy;
+use super::stores::{Database, On, free_port, on_each_store};
+use super::support::{Binary, terminate};
 
-on_each_store!(systemd_is_told_from_the_start_to_the_end,);
+on_each_store!(systemd_is_told_from_the_start_to_the_end, one_that_is_stopped_in_the_middle_goes_on_after_it,);
+
+const EVENTS: &str = include_str!("../golden/tiny/events.ndjson");
 
 /// What systemd is told.
 struct Manager {
@@ -25,6 +28,18 @@ impl Manager {
         let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         Self { socket, path }
+    }
+
+    /// Everything that has come.
+    fn all(&self) -> Vec<String> {
+        self.socket.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 4_096];
+        let mut told = Vec::new();
+        while let Ok(length) = self.socket.recv(&mut buffer) {
+            told.extend(String::from_utf8_lossy(&buffer[..length]).lines().map(str::to_owned));
+        }
+        self.socket.set_nonblocking(false).unwrap();
+        told
     }
 
     /// Everything up to the message with this line.
@@ -43,6 +58,11 @@ impl Manager {
     }
 }
 
+fn hang_up(daemon: &Running) {
+    let kill = Command::new("sh").arg("-c").arg(format!("kill -HUP {}", daemon.0.id())).status().unwrap();
+    assert!(kill.success());
+}
+
 fn systemd_is_told_from_the_start_to_the_end(on: On) {
     let binary = Binary::new(on).with("USAGE_ROLLUP__API__LISTEN", "127.0.0.1:0");
     let manager = Manager::new(&binary);
@@ -52,11 +72,13 @@ fn systemd_is_told_from_the_start_to_the_end(on: On) {
     let mut daemon = Running(command.spawn().unwrap());
     manager.until("READY=1");
     let began = Instant::now();
-    let told = manager.until("WATCHDOG=1");
-    let told = [told, manager.until("WATCHDOG=1")].concat();
+    manager.until("WATCHDOG=1");
+    manager.until("WATCHDOG=1");
     assert!(began.elapsed() < Duration::from_secs(8), "twice within the time of one: {:?}", began.elapsed());
-    let freshness = told.iter().find(|line| line.starts_with("STATUS=")).unwrap();
-    assert!(freshness.contains("no rows yet") && freshness.contains("nothing waits"), "{freshness}");
+    // Told anew every 10 s.
+    let told = manager.until("STATUS=");
+    let freshness = told.last().unwrap();
+    assert!(freshness.contains("nothing waits"), "{freshness}");
     let stopping = std::thread::scope(|scope| {
         let told = scope.spawn(|| manager.until("STOPPING=1"));
         assert_eq!(daemon.stop().0, Some(0));
@@ -100,10 +122,7 @@ fn a_hangup_reads_the_configuration_anew() {
     let log = Lines::of(daemon.0.stderr.take().unwrap());
     let started = log.with("api=http://");
     let address = started.split("api=http://").nth(1).unwrap().split_whitespace().next().unwrap();
-    let hangup = || {
-        let kill = Command::new("sh").arg("-c").arg(format!("kill -HUP {}", daemon.0.id())).status().unwrap();
-        assert!(kill.success());
-    };
+    let hangup = || hang_up(&daemon);
     get(address, "/api/ping", "").unwrap();
     write("[log]\nfilter = \"info\"\n");
     hangup();
@@ -132,4 +151,95 @@ fn a_password_may_be_a_credential() {
     let line = shown.lines().find(|line| line.trim_start().starts_with("store.password_file")).unwrap();
     assert!(line.contains("systemd credential store.password"), "{line}");
     assert!(!shown.contains("s3cret"), "{shown}");
+}
+
+/// A daemon over a server that answers for now.
+fn over_a_road(database: &Database) -> (Binary, Proxy) {
+    let road = Proxy::start(Duration::ZERO);
+    (Binary::at(&road.url(database)).with("USAGE_ROLLUP__API__LISTEN", "127.0.0.1:0"), road)
+}
+
+#[test]
+fn one_that_does_not_live_is_not_said_to_and_asked_twice_it_stops_at_once() {
+    let database = Database::new(On::Postgres);
+    let (binary, road) = over_a_road(&database);
+    let manager = Manager::new(&binary);
+    let mut command = binary.command(&["run"]);
+    command.env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_USEC", "4000000").stderr(Stdio::piped());
+    let mut daemon = Running(command.spawn().unwrap());
+    let log = Lines::of(daemon.0.stderr.take().unwrap());
+    manager.until("WATCHDOG=1");
+    road.fall_silent();
+    log.with("the daemon does not answer itself");
+    manager.all();
+    log.with("the daemon does not answer itself");
+    let told = manager.all();
+    assert!(!told.contains(&"WATCHDOG=1".to_owned()), "{told:?}");
+    terminate(&daemon.0);
+    manager.until("STOPPING=1");
+    terminate(&daemon.0);
+    log.with("asked again to stop");
+    assert_eq!(eventually("it ends", || daemon.0.try_wait().unwrap()).code(), Some(1));
+}
+
+#[test]
+fn a_server_that_hangs_holds_no_stop_up_for_ever() {
+    let database = Database::new(On::Postgres);
+    let (binary, road) = over_a_road(&database);
+    let mut daemon = Running(binary.command(&["run"]).stderr(Stdio::piped()).spawn().unwrap());
+    let log = Lines::of(daemon.0.stderr.take().unwrap());
+    log.with("verified");
+    road.fall_silent();
+    // The next job finds out.
+    fs::write(binary.path("data/inbox/.events"), EVENTS).unwrap();
+    fs::rename(binary.path("data/inbox/.events"), binary.path("data/inbox/events.ndjson")).unwrap();
+    assert_eq!(daemon.stop().0, Some(1));
+    log.with("is cut off");
+}
+
+#[test]
+fn while_it_starts_systemd_is_asked_for_time_and_a_reload_does_not_say_that_it_is_ready() {
+    let away = Binary::at(&format!("postgres://nobody@127.0.0.1:{}/nothing", free_port()))
+        .with("USAGE_ROLLUP__API__LISTEN", "127.0.0.1:0");
+    let manager = Manager::new(&away);
+    let mut command = away.command(&["run"]);
+    let mut daemon = Running(command.env("NOTIFY_SOCKET", &manager.path).stderr(Stdio::piped()).spawn().unwrap());
+    let log = Lines::of(daemon.0.stderr.take().unwrap());
+    let mut told = manager.until("STATUS=waiting for the store");
+    hang_up(&daemon);
+    log.with("the configuration was read anew");
+    terminate(&daemon.0);
+    told.extend(manager.until("STOPPING=1"));
+    assert!(told.iter().any(|line| line.starts_with("EXTEND_TIMEOUT_USEC=")), "{told:?}");
+    assert!(!told.iter().any(|line| line == "READY=1" || line == "RELOADING=1"), "{told:?}");
+    assert_eq!(eventually("it ends", || daemon.0.try_wait().unwrap()).code(), Some(0));
+}
+
+/// In the middle of a file: some of it is committed, and none of it is read again, or lost.
+fn one_that_is_stopped_in_the_middle_goes_on_after_it(on: On) {
+    const LINES: i64 = 200_000;
+    let binary = Binary::new(on)
+        .with("USAGE_ROLLUP__API__LISTEN", "127.0.0.1:0")
+        .with("USAGE_ROLLUP__INGEST__EVENTS_PER_COMMIT", "1000");
+    fs::create_dir_all(binary.path("data/inbox")).unwrap();
+    let generated = binary.run(&["--quiet", "generate", "--events", &LINES.to_string(), "--days", "3"]);
+    let lines = i64::try_from(generated.stdout.iter().filter(|byte| **byte == b'\n').count()).unwrap();
+    fs::write(binary.path("data/inbox/.events"), generated.stdout).unwrap();
+    fs::rename(binary.path("data/inbox/.events"), binary.path("data/inbox/events.ndjson")).unwrap();
+    let read = || {
+        let status = binary.run(&["--quiet", "status", "--json"]).stdout;
+        let status: serde_json::Value = serde_json::from_slice(&status).ok()?;
+        Some((status["ledger"]["lines"].as_i64()?, status["dirty_partitions"].as_i64()?))
+    };
+    let start = || Running(binary.command(&["run"]).stderr(Stdio::null()).spawn().unwrap());
+    let mut daemon = start();
+    // As soon as the first of 200 commits is on its way.
+    eventually("a segment is written", || fs::read_dir(binary.path("data/events")).ok()?.next());
+    assert_eq!(daemon.stop().0, Some(0));
+    let (before, _) = read().unwrap();
+    assert!(before < lines, "it was stopped after all {before} lines");
+    let mut daemon = start();
+    eventually("all of it is read and rolled up", || read().filter(|read| *read == (lines, 0)));
+    assert_eq!(daemon.stop().0, Some(0));
+    binary.ok(&["verify"]);
 }
