@@ -18,7 +18,7 @@ pub(super) struct Moment {
 
 /// The first time that a run fails, it is tried again after this, then after twice as long, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// The turns of one job.
 #[derive(Debug)]

@@ -107,7 +107,8 @@ impl<'i> Jobs<'i> {
                 }
                 Err(_) if self.run.interrupted.load(Ordering::Relaxed) => return false,
                 Err(error) => {
-                    let pause = timetable.failed(now(), may_pass(&error));
+                    let passes = may_pass(&error);
+                    let pause = timetable.failed(now(), passes);
                     tracing::error!(
                         job = job.name(),
                         store = %self.installation.config.store.url,
@@ -115,6 +116,10 @@ impl<'i> Jobs<'i> {
                         again_in = ?pause,
                         "the job failed; it is tried again"
                     );
+                    // Where the store is away, or somebody else writes, the others would wait for the same: they have their turn later.
+                    if passes {
+                        return false;
+                    }
                 }
             }
         }
