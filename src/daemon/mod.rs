@@ -67,7 +67,7 @@ pub async fn serve(
     stop: CancellationToken,
     open: impl AsyncFn() -> anyhow::Result<Reading>,
 ) -> anyhow::Result<()> {
-    systemd::tell_of_the_stop(&stop);
+    let telling = systemd::tell_of_the_stop(&stop);
     let front = Front::start(config, clock, listener)?;
     if let Some(reading) = front.open(open, &stop).await? {
         front.answer_from(reading.clone()).await?;
@@ -82,7 +82,7 @@ pub async fn serve(
         front.end().await?;
         reading.store.close().await;
     }
-    Ok(())
+    Ok(telling.await?)
 }
 
 fn open_spool(installation: &Installation) -> anyhow::Result<Spool> {
@@ -103,7 +103,7 @@ pub async fn run(
     stop: CancellationToken,
     open: impl AsyncFn() -> anyhow::Result<Installation>,
 ) -> anyhow::Result<()> {
-    systemd::tell_of_the_stop(&stop);
+    let telling = systemd::tell_of_the_stop(&stop);
     let front = Front::start(config, clock, listener)?;
     if let Some(installation) = front.open(open, &stop).await? {
         front.answer_from(Reading::from(&installation)).await?;
@@ -120,5 +120,5 @@ pub async fn run(
         spool.seal().await?;
         installation.store.close().await;
     }
-    Ok(())
+    Ok(telling.await?)
 }

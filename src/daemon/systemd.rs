@@ -10,6 +10,7 @@ use std::time::{Duration, Instant as Timer};
 use sd_notify::NotifyState;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::ticker::LOOKS_AT_LEAST;
@@ -88,13 +89,13 @@ pub(super) fn ready() {
     tell(&[NotifyState::Ready, NotifyState::Status("started")]);
 }
 
-/// Tells when the daemon begins to stop, whatever it is at.
-pub(super) fn tell_of_the_stop(stop: &CancellationToken) {
+/// Tells when the daemon begins to stop, whatever it is at. Who ends first must wait for this.
+pub(super) fn tell_of_the_stop(stop: &CancellationToken) -> JoinHandle<()> {
     let stop = stop.clone();
     tokio::spawn(async move {
         stop.cancelled().await;
         tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
-    });
+    })
 }
 
 /// The configuration is about to be read anew.

@@ -158,17 +158,23 @@ impl Health {
         }
     }
 
-    /// A run that failed is done with once its job has run again; or once nothing is left that an ingest was to do.
+    /// A run that failed is done with once its job has run again, or another one that does all that it was to do.
     fn judge_runs(&mut self, files_wait: bool) {
-        let rolled_up = self.runs.iter().find(|run| run.job == "rollup").and_then(|run| run.done_at);
-        let all_is_taken = !files_wait && self.status.inputs_reading == 0;
-        let is_done_with =
-            |run: &LastRun| run.job == "ingest" && all_is_taken && rolled_up.is_some_and(|done| done >= run.started_at);
-        let has_failed = |run: &&LastRun| run.outcome == Some(JobOutcome::Failed) && !is_done_with(run);
-        let failed: Vec<LastRun> = self.runs.iter().filter(has_failed).cloned().collect();
+        let failed = self.runs.iter().filter(|run| run.outcome == Some(JobOutcome::Failed));
+        let failed: Vec<LastRun> = failed.filter(|run| !self.is_done_with(run, files_wait)).cloned().collect();
         for LastRun { job, started_at, .. } in failed {
             let what = format!("the last `{job}` failed; it began at {}", started_at.to_rfc3339_seconds());
             self.wrong(what, "the log says why; try again with", &[job.as_str()]);
+        }
+    }
+
+    /// An ingest ends in a rollup; and where nothing is left to be taken, rolling up is all that an ingest was to do.
+    fn is_done_with(&self, failed: &LastRun, files_wait: bool) -> bool {
+        let since = |job| self.runs.iter().any(|run| run.job == job && run.done_id > Some(failed.id));
+        match failed.job.as_str() {
+            "rollup" => since("ingest"),
+            "ingest" => !files_wait && self.status.inputs_reading == 0 && since("rollup"),
+            _ => false,
         }
     }
 

@@ -44,6 +44,8 @@ pub struct SourceGauges {
 /// How a job ran last.
 #[derive(Clone, Debug)]
 pub struct LastRun {
+    /// Later runs have higher ones.
+    pub id: i64,
     pub job: String,
     /// What it was scheduled for; none where somebody asked for it.
     pub period: Option<Instant>,
@@ -55,7 +57,8 @@ pub struct LastRun {
     pub outcome: Option<JobOutcome>,
     /// Whether nobody has taken the lease since it began, so that it may still run.
     pub is_latest: bool,
-    /// When one of its runs last ended well.
+    /// Which of its runs was the last that ended well, and when.
+    pub done_id: Option<i64>,
     pub done_at: Option<Instant>,
 }
 
@@ -143,16 +146,17 @@ impl Store {
         let last = "WITH RECURSIVE jobs (job) AS (
                  SELECT min(job) FROM job_runs
                  UNION ALL SELECT (SELECT min(job) FROM job_runs WHERE job > jobs.job) FROM jobs WHERE job IS NOT NULL)
-             SELECT r.job, r.period, r.attempt, r.started_at, r.ended_at, r.outcome,
-                 r.id = (SELECT epoch FROM lease) AS is_latest,
-                 (SELECT d.ended_at FROM job_runs d WHERE d.job = jobs.job AND d.outcome = 'done'
-                  ORDER BY d.id DESC LIMIT 1) AS done_at
+             SELECT r.id, r.job, r.period, r.attempt, r.started_at, r.ended_at, r.outcome,
+                 r.id = (SELECT epoch FROM lease) AS is_latest, d.id AS done_id, d.ended_at AS done_at
              FROM jobs JOIN job_runs r ON r.id = (SELECT max(id) FROM job_runs l WHERE l.job = jobs.job)
+             LEFT JOIN job_runs d ON d.id = (SELECT id FROM job_runs l WHERE l.job = jobs.job AND l.outcome = 'done'
+                 ORDER BY id DESC LIMIT 1)
              ORDER BY r.job";
         let runs = self.db.readers.sql(last).all().await?;
         let run = |row: &Row| {
             let outcome: Option<&str> = row.get("outcome")?;
             Ok(LastRun {
+                id: row.get("id")?,
                 job: row.get("job")?,
                 period: row.get("period")?,
                 attempt: row.get("attempt")?,
@@ -160,6 +164,7 @@ impl Store {
                 ended_at: row.get("ended_at")?,
                 outcome: outcome.and_then(|name| JobOutcome::ALL.into_iter().find(|outcome| outcome.name() == name)),
                 is_latest: row.get("is_latest")?,
+                done_id: row.get("done_id")?,
                 done_at: row.get("done_at")?,
             })
         };

@@ -177,6 +177,10 @@ fn a_job_that_failed_is_told_until_it_is_done_with(on: On) {
     assert!(problems(&binary, NOW).contains("the last `rollup` failed"));
     binary.ok(&at(NOW, &["rollup"]));
     assert_eq!(told(&binary, NOW).0, Some(0));
+    // An ingest ends in a rollup.
+    binary.sql(fails);
+    binary.ok(&at(NOW, &["ingest", "more.ndjson"]));
+    assert_eq!(problems(&binary, NOW), "");
 }
 
 fn a_run_that_was_cut_short_leaves_what_is_late(on: On) {
