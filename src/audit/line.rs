@@ -9,16 +9,40 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::event_log::{EventLogError, EventRows, Fingerprint, LogLine, OpenSegment};
+use crate::event_log::{
+    EventLogError, EventRows, Fingerprint, LogLine, OpenSegment, Segment, SegmentPartition, SegmentReader,
+};
 use crate::model::{EventType, Feature, GroupType, Instant, Masks, content, content_key};
 use crate::rollup::{ContentOrders, VoidMark};
 
-/// A segment's rows of one UTC day.
-pub struct DaySlice {
-    pub segment: Arc<OpenSegment>,
+/// A segment's rows of one UTC day. The segment is opened where it has to be read.
+pub struct DaySlice<'a> {
+    reader: &'a SegmentReader,
+    segment: &'a Segment,
     /// As the catalog has it.
     pub path: Arc<str>,
     pub rows: Range<usize>,
+}
+
+impl<'a> DaySlice<'a> {
+    #[must_use]
+    pub fn new(reader: &'a SegmentReader, (segment, partition): &'a (Segment, SegmentPartition)) -> Self {
+        let index = |row: u64| usize::try_from(row).unwrap_or(usize::MAX);
+        let rows = index(partition.first_row)..index(partition.first_row.saturating_add(partition.rows));
+        Self { reader, segment, path: segment.path.as_str().into(), rows }
+    }
+
+    /// Which segment it is of.
+    #[must_use]
+    pub fn segment(&self) -> Uuid {
+        self.segment.id
+    }
+
+    /// # Errors
+    /// When the file can't be read, or its end is not what the catalog says.
+    pub fn open(&self) -> Result<Arc<OpenSegment>, EventLogError> {
+        self.reader.open(self.segment)
+    }
 }
 
 /// One line of the log.
@@ -26,7 +50,7 @@ pub struct DaySlice {
 pub(super) struct Line {
     pub time: Instant,
     pub source: Arc<str>,
-    pub id: String,
+    pub id: Arc<str>,
     pub event_type: EventType,
     pub user: Option<Uuid>,
     pub group: Option<GroupType>,
@@ -41,7 +65,7 @@ pub(super) struct Line {
     /// Of its input.
     pub number: u64,
     /// What its content is told from others' by.
-    content: Fingerprint,
+    pub content: Fingerprint,
     /// Whether no more is there of that content than what numbers rest on.
     pub is_bare: bool,
 }
@@ -66,29 +90,47 @@ pub(super) struct Judged {
 }
 
 /// Reads a service's lines of a day, of whose segments no other page is read.
-fn read(service: Uuid, slices: &[DaySlice], masks: &Masks) -> Result<Vec<Line>, EventLogError> {
+pub(super) fn read(service: Uuid, slices: &[DaySlice<'_>], masks: &Masks) -> Result<Vec<Line>, EventLogError> {
     let mut lines = Vec::new();
-    let mut sources: HashMap<String, Arc<str>> = HashMap::new();
     for (slice, number) in slices.iter().zip(0..) {
-        let positions = positions(service, slice)?;
-        let mut contents = Vec::with_capacity(positions.len());
-        slice.segment.fingerprints(&positions, masks, |content| contents.push(content))?;
-        let mut rows = positions.iter().zip(contents);
-        slice.segment.read_rows::<EventLogError>(&positions, |batch| {
-            for (line, (row, content)) in EventRows::new(batch).lines().zip(&mut rows) {
-                let source = sources.entry(line.event.source.clone().into_owned());
-                let source = source.or_insert_with(|| line.event.source.as_ref().into()).clone();
-                lines.push(Line::of(&line, source, (number, *row), content));
-            }
-            Ok(())
-        })?;
+        lines.extend(read_slice(service, (slice, number), masks, |_, _| {})?);
     }
     Ok(lines)
 }
 
+/// Reads a service's lines of a slice, which has this number among those of its day. `take` gets each one whole, with its row.
+pub(super) fn read_slice(
+    service: Uuid,
+    (slice, number): (&DaySlice<'_>, usize),
+    masks: &Masks,
+    mut take: impl FnMut(LogLine<'_>, usize),
+) -> Result<Vec<Line>, EventLogError> {
+    let segment = slice.open()?;
+    let positions = positions(service, &segment, slice)?;
+    let mut lines = Vec::with_capacity(positions.len());
+    let mut contents = Vec::with_capacity(positions.len());
+    segment.fingerprints(&positions, masks, |content| contents.push(content))?;
+    let mut rows = positions.iter().zip(contents);
+    let mut sources: HashMap<String, Arc<str>> = HashMap::new();
+    segment.read_rows::<EventLogError>(&positions, |batch| {
+        for (line, (row, content)) in EventRows::new(batch).lines().zip(&mut rows) {
+            let source = sources.entry(line.event.source.clone().into_owned());
+            let source = source.or_insert_with(|| line.event.source.as_ref().into()).clone();
+            lines.push(Line::of(&line, source, (number, *row), content));
+            take(line, *row);
+        }
+        Ok(())
+    })?;
+    Ok(lines)
+}
+
 /// The rows of a service.
-pub(super) fn positions(service: Uuid, slice: &DaySlice) -> Result<Vec<usize>, EventLogError> {
-    let runs = slice.segment.service_runs(slice.rows.clone(), |services| services.contains(&service.as_u128()))?;
+pub(super) fn positions(
+    service: Uuid,
+    segment: &OpenSegment,
+    slice: &DaySlice<'_>,
+) -> Result<Vec<usize>, EventLogError> {
+    let runs = segment.service_runs(slice.rows.clone(), |services| services.contains(&service.as_u128()))?;
     Ok(runs.into_iter().flat_map(|run| run.rows).collect())
 }
 
@@ -101,7 +143,7 @@ impl Line {
         Self {
             time: event.time,
             source,
-            id: event.id.clone().into_owned(),
+            id: event.id.as_ref().into(),
             event_type: event.event_type,
             user: data.user_guid,
             group: data.group_type,
@@ -125,7 +167,7 @@ impl Line {
 
 /// The lines of earlier days that were live last, by source and id.
 #[derive(Default)]
-pub(super) struct Earlier(HashMap<(Arc<str>, String), EarlierLine>);
+pub(super) struct Earlier(HashMap<(Arc<str>, Arc<str>), EarlierLine>);
 
 pub(super) struct EarlierLine {
     pub line: Line,
@@ -140,7 +182,7 @@ impl Earlier {
     }
 
     /// Ends a day: what no later one can conflict with is forgotten.
-    pub fn end_day(&mut self, judged: &Judged, slices: &[DaySlice], is_pending: bool, end: Instant, window: i64) {
+    pub fn end_day(&mut self, judged: &Judged, slices: &[DaySlice<'_>], is_pending: bool, end: Instant, window: i64) {
         for line in judged.live.iter().map(|at| &judged.lines[*at]) {
             let path = slices[line.slice].path.clone();
             let earlier = EarlierLine { line: line.clone(), path, is_pending };
@@ -150,16 +192,18 @@ impl Earlier {
     }
 }
 
-/// Reads a service's lines of a day, and decides what became of each. `window` is in nanoseconds.
+/// Decides what became of each of a service's lines of a day, which lie in these slices. `window` is in nanoseconds.
+///
+/// # Errors
+/// When a segment can't be read or is damaged in which contents lie that conflict.
 pub(super) fn judge(
     service: Uuid,
-    slices: &[DaySlice],
-    masks: &Masks,
+    mut lines: Vec<Line>,
+    slices: &[DaySlice<'_>],
     (voids, orders): (&[VoidMark], &ContentOrders),
     earlier: &Earlier,
     window: i64,
 ) -> Result<Judged, EventLogError> {
-    let mut lines = read(service, slices, masks)?;
     lines.sort_by(|a, b| {
         // Whatever segments they lie in.
         let arrival = |line: &Line| (line.input, line.number);
@@ -198,7 +242,7 @@ pub(super) fn judge(
     let mut last_live: HashMap<(&str, &str), usize> = HashMap::new();
     for at in stored {
         let line = &lines[at];
-        let before = last_live.get(&(&*line.source, line.id.as_str())).copied();
+        let before = last_live.get(&(&*line.source, &*line.id)).copied();
         let near = |before: Instant| line.time.nanos().saturating_sub(before.nanos()) <= window;
         if is_voided(line) {
             fates[at] = Fate::Voided;
@@ -220,12 +264,12 @@ pub(super) fn judge(
 }
 
 /// The content of a line, which orders those that share identity and time. One that is bare comes first.
-fn text(line: &Line, slices: &[DaySlice]) -> Result<String, EventLogError> {
+fn text(line: &Line, slices: &[DaySlice<'_>]) -> Result<String, EventLogError> {
     let mut text = String::new();
     if line.is_bare {
         return Ok(text);
     }
-    slices[line.slice].segment.read_rows::<EventLogError>(&[line.row], |batch| {
+    slices[line.slice].open()?.read_rows::<EventLogError>(&[line.row], |batch| {
         text.extend(EventRows::new(batch).iter().map(|event| content(event.event_type, &event.data)));
         Ok(())
     })?;

@@ -1,12 +1,13 @@
 //! What a service's users did in a period (`spec/usage.md`, Per-user numbers), from the service's whole history up to its end: a
 //! user's name, group and last deeds may be years old.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::line::{self, DaySlice, Earlier, Fate};
-use crate::event_log::{EventLogError, EventRows, LogLine};
+use super::line::{self, DaySlice, Earlier, Fate, Line};
+use crate::event_log::EventLogError;
 use crate::model::{Day, Erased, EventData, EventType, GroupType, Instant, Masks, PeriodType, Zone};
 use crate::rollup::{ContentOrders, VoidMark};
 
@@ -64,12 +65,49 @@ pub struct UsersUsage {
     earlier: Earlier,
 }
 
-/// What an event says of users, in event order.
+/// A service's lines in a slice, and what each says of users. It stays as it is, for segments do.
+#[derive(Debug)]
+pub struct UserLines {
+    lines: Vec<Line>,
+    /// In the order of their rows.
+    deeds: Vec<Deed>,
+}
+
+/// What an event says of users.
+#[derive(Debug)]
 struct Deed {
-    place: usize,
+    row: usize,
     time: Instant,
     event_type: EventType,
     data: EventData<'static>,
+}
+
+impl UserLines {
+    /// # Errors
+    /// When the segment can't be read or is damaged.
+    pub fn read(service: Uuid, slice: &DaySlice<'_>, masks: &Masks) -> Result<Self, EventLogError> {
+        let mut deeds = Vec::new();
+        let lines = line::read_slice(service, (slice, 0), masks, |line, row| {
+            let event = line.event;
+            deeds.push(Deed { row, time: event.time, event_type: event.event_type, data: owned(event.data) });
+        })?;
+        Ok(Self { lines, deeds })
+    }
+
+    /// How many lines.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    fn deed(&self, row: usize) -> Option<&Deed> {
+        self.deeds.binary_search_by_key(&row, |deed| deed.row).ok().map(|at| &self.deeds[at])
+    }
 }
 
 impl Asked {
@@ -90,26 +128,28 @@ impl UsersUsage {
         Self { asked, users: BTreeMap::new(), earlier: Earlier::default() }
     }
 
-    /// Takes the service's lines of the next UTC day.
+    /// Takes the service's lines of the next UTC day: of each of its slices those that were read.
     ///
     /// # Errors
-    /// When a segment can't be read or is damaged.
+    /// When a segment can't be read or is damaged in which contents lie that conflict.
     pub fn take_day(
         &mut self,
         partition: Day,
-        slices: &[DaySlice],
+        slices: &[DaySlice<'_>],
+        read: &[Arc<UserLines>],
         voids: &[VoidMark],
         orders: &ContentOrders,
     ) -> Result<(), EventLogError> {
-        let Asked { service, identity_window: window, masks, .. } = self.asked;
-        let judged = line::judge(service, slices, &masks, (voids, orders), &self.earlier, window)?;
-        let counted = judged.lines.iter().zip(&judged.fates).zip(0..).filter(|((_, fate), _)| **fate == Fate::Counts);
-        let places: HashMap<(usize, usize), usize> =
-            counted.map(|((line, _), place)| ((line.slice, line.row), place)).collect();
-        let mut deeds = deeds(slices, &places)?;
-        deeds.sort_unstable_by_key(|deed| deed.place);
+        let Asked { service, identity_window: window, .. } = self.asked;
+        let of_slice = |(read, slice): (&Arc<UserLines>, usize)| {
+            let lines: Vec<Line> = read.lines.iter().map(|line| Line { slice, ..line.clone() }).collect();
+            lines
+        };
+        let lines = read.iter().zip(0..).flat_map(of_slice).collect();
+        let judged = line::judge(service, lines, slices, (voids, orders), &self.earlier, window)?;
         let (start, end) = (self.asked.zone.start_of(self.asked.period), self.asked.end());
-        for deed in deeds.iter().filter(|deed| deed.time < end) {
+        let counted = judged.lines.iter().zip(&judged.fates).filter(|(_, fate)| **fate == Fate::Counts);
+        for deed in counted.filter_map(|(line, _)| read[line.slice].deed(line.row)).filter(|deed| deed.time < end) {
             self.take(deed, deed.time >= start);
         }
         self.earlier.end_day(&judged, slices, false, partition.next().utc_start(), window);
@@ -218,24 +258,6 @@ impl UserUsage {
     pub fn group(&self) -> Option<GroupType> {
         self.group_type.or(self.created_on.map(|_| GroupType::Guest))
     }
-}
-
-/// The events of these rows that name users, by slice and row, with their places in event order.
-fn deeds(slices: &[DaySlice], places: &HashMap<(usize, usize), usize>) -> Result<Vec<Deed>, EventLogError> {
-    let mut deeds = Vec::with_capacity(places.len());
-    for (slice, number) in slices.iter().zip(0..) {
-        let mut rows: Vec<usize> = places.keys().filter(|(of, _)| *of == number).map(|(_, row)| *row).collect();
-        rows.sort_unstable();
-        let mut row = rows.iter();
-        slice.segment.read_rows::<EventLogError>(&rows, |batch| {
-            for (LogLine { event, .. }, row) in EventRows::new(batch).lines().zip(&mut row) {
-                let place = places[&(number, *row)];
-                deeds.push(Deed { place, time: event.time, event_type: event.event_type, data: owned(event.data) });
-            }
-            Ok(())
-        })?;
-    }
-    Ok(deeds)
 }
 
 /// What concerns users, on its own.

@@ -106,7 +106,7 @@ fn add_up(question: Question, explained: &Explained, reader: &SegmentReader) -> 
     let mut tally = Tally::new(question);
     for (day, slices) in &explained.days {
         let voids = explained.voids.get(day).map_or(&[][..], Vec::as_slice);
-        tally.take_day(*day, &open(slices, reader)?, voids, &explained.orders, explained.dirty.contains(day))?;
+        tally.take_day(*day, &day_slices(slices, reader), voids, &explained.orders, explained.dirty.contains(day))?;
     }
     Ok(tally)
 }
@@ -116,7 +116,7 @@ fn look_for_voids(mut tally: Tally, days: &Days, reader: &SegmentReader) -> Resu
         if !tally.looks_for_voids() {
             break;
         }
-        tally.look_for_voids(&open(slices, reader)?)?;
+        tally.look_for_voids(&day_slices(slices, reader))?;
     }
     Ok(tally)
 }
@@ -132,16 +132,11 @@ fn by_day(catalog: &[Segment]) -> Days {
     days
 }
 
-pub(super) fn open(
-    slices: &[(Segment, SegmentPartition)],
-    reader: &SegmentReader,
-) -> Result<Vec<DaySlice>, EventLogError> {
-    let index = |row: u64| usize::try_from(row).unwrap_or(usize::MAX);
-    let open = |(segment, partition): &(Segment, SegmentPartition)| {
-        let rows = index(partition.first_row)..index(partition.first_row.saturating_add(partition.rows));
-        Ok(DaySlice { segment: reader.open(segment)?, path: segment.path.as_str().into(), rows })
-    };
-    slices.iter().map(open).collect()
+pub(super) fn day_slices<'a>(
+    slices: &'a [(Segment, SegmentPartition)],
+    reader: &'a SegmentReader,
+) -> Vec<DaySlice<'a>> {
+    slices.iter().map(|slice| DaySlice::new(reader, slice)).collect()
 }
 
 /// Holds the number against the row that is stored.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::user_usage::KnownLines;
 use super::{Installation, LOCK_FILE, belonging, must_be_in};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -18,16 +19,25 @@ pub struct Reading {
     pub clock: Clock,
     pub store: Store,
     pub log: EventLogDir,
+    /// What reports of users have read.
+    pub(super) user_lines: KnownLines,
 }
 
 impl From<&Installation> for Reading {
     fn from(of: &Installation) -> Self {
-        let Installation { data_dir, config, clock, store, log, .. } = of.clone();
-        Self { data_dir, config, clock, store, log }
+        let Installation { data_dir, config, clock, store, .. } = of.clone();
+        Self::new(data_dir, config, clock, store)
     }
 }
 
 impl Reading {
+    /// One whose store is open.
+    #[must_use]
+    pub fn new(data_dir: PathBuf, config: Arc<Config>, clock: Clock, store: Store) -> Self {
+        let log = EventLogDir::at(&data_dir);
+        Self { data_dir, config, clock, store, log, user_lines: KnownLines::default() }
+    }
+
     /// Opens an installation that is there, and changes nothing.
     ///
     /// # Errors
@@ -38,8 +48,7 @@ impl Reading {
         if let Some(stored) = store.zone().await? {
             must_be_in(stored, &config)?;
         }
-        let (data_dir, log) = (data_dir.to_owned(), EventLogDir::at(data_dir));
-        Ok(Self { data_dir, config: Arc::new(config), clock, store, log })
+        Ok(Self::new(data_dir.to_owned(), Arc::new(config), clock, store))
     }
 
     /// How many commits were made from the data directory that the database does not have: more than none where it is an older

@@ -14,7 +14,7 @@ const DIGITS: usize = 32;
 
 /// Makes masks. A mask is a keyed hash: what was the same text is the same mask, also when it comes again, so copies stay copies
 /// and conflicts stay conflicts.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Masks {
     key: [u8; 32],
 }

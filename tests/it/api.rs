@@ -13,7 +13,6 @@ use tower::ServiceExt as _;
 use usage_rollup::api::{self, Api};
 use usage_rollup::clock::Clock;
 use usage_rollup::config::{Config, Layers};
-use usage_rollup::event_log::EventLogDir;
 use usage_rollup::ingest::source::{FileSource, Source};
 use usage_rollup::jobs::{Installation, Reading, Wanted, ingest};
 use usage_rollup::model::Instant;
@@ -100,9 +99,8 @@ impl World {
     }
 
     pub fn api_at(&self, now: &str) -> Api {
-        let (data_dir, log) = (self.dir.path().to_owned(), EventLogDir::at(self.dir.path()));
-        let (config, clock, store) = (Arc::new(self.config.clone()), now.parse().unwrap(), self.store.clone());
-        Api::new(Reading { data_dir, config, clock, store, log })
+        let (data_dir, config) = (self.dir.path().to_owned(), Arc::new(self.config.clone()));
+        Api::new(Reading::new(data_dir, config, now.parse().unwrap(), self.store.clone()))
     }
 
     pub async fn ask(&self, now: &str, request: Request<Body>) -> Answer {

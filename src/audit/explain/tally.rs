@@ -117,13 +117,14 @@ impl Tally {
     pub fn take_day(
         &mut self,
         partition: Day,
-        slices: &[DaySlice],
+        slices: &[DaySlice<'_>],
         voids: &[VoidMark],
         orders: &ContentOrders,
         is_pending: bool,
     ) -> Result<(), EventLogError> {
         let (service, window) = (self.question.service, self.question.identity_window);
-        let judged = line::judge(service, slices, &self.question.masks, (voids, orders), &self.earlier, window)?;
+        let lines = line::read(service, slices, &self.question.masks)?;
+        let judged = line::judge(service, lines, slices, (voids, orders), &self.earlier, window)?;
         let mut has_any = false;
         let is_before = partition < self.question.utc_days().0;
         for (at, (line, fate)) in judged.lines.iter().zip(&judged.fates).enumerate().filter(|_| !is_before) {
@@ -142,7 +143,7 @@ impl Tally {
     fn take(
         &mut self,
         judged: &Judged,
-        slices: &[DaySlice],
+        slices: &[DaySlice<'_>],
         at: usize,
         (line, fate): (&Line, Fate),
         contribution: i128,
@@ -184,7 +185,7 @@ impl Tally {
         };
         if self.answer.not_counted.len() < self.question.limit {
             if fate == Fate::Voided {
-                let (source, id) = (line.source.to_string(), line.id.clone());
+                let (source, id) = (line.source.to_string(), line.id.to_string());
                 let mark = VoidMark { service: self.question.service, time: line.time, source, id };
                 self.voided.entry(mark).or_default().push(self.answer.not_counted.len());
             }
@@ -214,18 +215,19 @@ impl Tally {
     ///
     /// # Errors
     /// When a segment can't be read or is damaged.
-    pub fn look_for_voids(&mut self, slices: &[DaySlice]) -> Result<(), EventLogError> {
+    pub fn look_for_voids(&mut self, slices: &[DaySlice<'_>]) -> Result<(), EventLogError> {
         // Of several the first, in event order and then of arrival, in whatever segments they lie.
         let mut first: HashMap<VoidMark, (LineOrder, EventEntry)> = HashMap::new();
         for slice in slices {
-            let positions = line::positions(self.question.service, slice)?;
+            let segment = slice.open()?;
+            let positions = line::positions(self.question.service, &segment, slice)?;
             let (Some(from), Some(through)) = (positions.first(), positions.last()) else { continue };
-            let voids = slice.segment.rows_of_type(&(*from..*through + 1), EventType::EventVoided)?;
+            let voids = segment.rows_of_type(&(*from..*through + 1), EventType::EventVoided)?;
             if voids.is_empty() {
                 continue;
             }
             let mut rows = voids.iter();
-            slice.segment.read_rows::<EventLogError>(&voids, |batch| {
+            segment.read_rows::<EventLogError>(&voids, |batch| {
                 for (LogLine { event, fingerprint, input, line }, row) in EventRows::new(batch).lines().zip(&mut rows) {
                     let Some(mark) = VoidMark::of(&event).filter(|mark| self.voided.contains_key(mark)) else {
                         continue;
@@ -285,7 +287,7 @@ fn event_entry(line: &Line, path: &str, is_pending: bool) -> EventEntry {
         time: shown(line.time),
         event_type: line.event_type.name(),
         source: line.source.to_string(),
-        id: line.id.clone(),
+        id: line.id.to_string(),
         user: line.user.filter(|_| line.event_type.changes_users()).map(guid),
         pending: is_pending,
         dropped: line.is_bare,
