@@ -35,6 +35,12 @@ points! {
     BatchReady = "batch ready to be committed",
     BatchCommitted = "batch committed",
     FilePutAway = "file put away",
+    SpoolOpened = "spool: opened",
+    SpoolBegun = "spool: file begun",
+    SpoolWritten = "spool: lines written",
+    SpoolSynced = "spool: lines synced",
+    SpoolCut = "spool: file cut to what is whole",
+    SpoolReady = "spool: file ready to be sealed",
     RunReady = "end of run ready to be committed",
     StatesReady = "states ready to be committed",
     RangeFolded = "range folded",
@@ -90,6 +96,8 @@ pub fn record(step: Step<'_>) {
 #[derive(Clone, Copy, Debug)]
 pub enum Step<'a> {
     Created(&'a std::path::Path),
+    /// A file that was synced before is another one.
+    Written(&'a std::path::Path),
     Synced(&'a std::path::Path),
     Renamed(&'a std::path::Path, &'a std::path::Path),
     DirSynced(&'a std::path::Path),
@@ -97,6 +105,8 @@ pub enum Step<'a> {
     ReliedOn(&'a str),
     /// A commit, by the database.
     Committed,
+    /// Whoever sent what is in this file is told that it is durable.
+    Acknowledged(&'a std::path::Path),
 }
 
 #[cfg(feature = "failpoints")]
@@ -176,11 +186,13 @@ mod active {
                 STEPS_FILE.as_ref(),
                 &match step {
                     Step::Created(path) => format!("created\t{}", path.display()),
+                    Step::Written(path) => format!("written\t{}", path.display()),
                     Step::Synced(path) => format!("synced\t{}", path.display()),
                     Step::Renamed(from, to) => format!("renamed\t{}\t{}", from.display(), to.display()),
                     Step::DirSynced(path) => format!("dir synced\t{}", path.display()),
                     Step::ReliedOn(segment) => format!("relied on\t{segment}"),
                     Step::Committed => "committed".to_owned(),
+                    Step::Acknowledged(path) => format!("acknowledged\t{}", path.display()),
                 },
             );
         }

@@ -106,9 +106,10 @@ pub async fn run(
     let telling = systemd::tell_of_the_stop(&stop);
     let front = Front::start(config, clock, listener)?;
     if let Some(installation) = front.open(open, &stop).await? {
-        front.answer_from(Reading::from(&installation)).await?;
         let spool = open_spool(&installation)?;
+        // Before anybody is let in, who would be told that this server takes none.
         front.take_events(Door::new(spool.clone(), installation.config.ingest.clone()));
+        front.answer_from(Reading::from(&installation)).await?;
         let inbox = installation.config.ingest.inbox.display();
         tracing::info!(%inbox, api = %format!("http://{}", front.address), "started");
         let pulse = Pulse::new();

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::durable;
+use crate::failpoint::{Point, Step, reach, record};
 
 /// In the data directory.
 const DIR: &str = "spool";
@@ -59,9 +60,9 @@ impl Spool {
     /// When the directory can't be made or read.
     pub fn open(data_dir: &Path, most: u64) -> io::Result<Self> {
         let dir = dir(data_dir);
-        if !dir.exists() {
-            durable::create_dir(&dir)?;
-        }
+        // Also where it is there: whoever made it may not have come to syncing its name.
+        durable::create_dir(&dir)?;
+        reach(Point::SpoolOpened)?;
         let waiting = Arc::new(AtomicU64::new(bytes_in(&dir)?));
         let (orders, of_senders) = mpsc::channel(WAITING);
         let writer = Writer { dir, waiting: waiting.clone(), file: None };
@@ -149,18 +150,22 @@ fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|of_path| of_path == extension)
 }
 
-fn seal_left(mut file: &File, path: &Path) -> io::Result<()> {
+fn seal_left(file: &File, path: &Path) -> io::Result<()> {
     // It may have been sealed between finding and locking it.
-    if !path.exists() {
-        return Ok(());
-    }
-    let length = whole_lines(file)?;
+    if path.exists() { seal(file, path, whole_lines(file)?) } else { Ok(()) }
+}
+
+/// Cuts off what lies behind this length, durably, for nothing is cut off a sealed file; then seals it.
+fn seal(file: &File, path: &Path, length: u64) -> io::Result<()> {
     if length == 0 {
         return fs::remove_file(path);
     }
     file.set_len(length)?;
-    file.flush()?;
+    record(Step::Written(path));
+    reach(Point::SpoolCut)?;
     file.sync_all()?;
+    record(Step::Synced(path));
+    reach(Point::SpoolReady)?;
     durable::rename(path, &path.with_extension(SEALED))
 }
 
@@ -219,6 +224,9 @@ impl Writer {
                         }
                     }
                     let written = self.write(&together).map_err(Arc::new);
+                    if let (Ok(()), Some(growing)) = (&written, &self.file) {
+                        record(Step::Acknowledged(&growing.path));
+                    }
                     for sender in senders {
                         // Who has gone does not mind.
                         let _ = sender.send(written.clone().map_err(SpoolError::from));
@@ -232,33 +240,28 @@ impl Writer {
     }
 
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        let written = self.append(lines);
+        if let Err(error) = &written {
+            // What is on disk of it is not known: it is sealed as far as it was known, and another file begun.
+            tracing::error!(%error, "cannot write to the spool");
+            let _ = self.seal();
+        }
+        written
+    }
+
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         let growing = match &mut self.file {
             Some(growing) => growing,
             none => none.insert(Growing::create(&self.dir)?),
         };
-        match growing.append(lines) {
-            Ok(()) => {
-                self.waiting.fetch_add(lines.len() as u64, Ordering::Relaxed);
-                if growing.length >= LARGEST { self.seal() } else { Ok(()) }
-            }
-            Err(error) => {
-                // What is on disk of it is not known: it is sealed as far as it was known, and another file begun.
-                tracing::error!(%error, "cannot write to the spool");
-                let _ = self.seal();
-                Err(error)
-            }
-        }
+        growing.append(lines)?;
+        self.waiting.fetch_add(lines.len() as u64, Ordering::Relaxed);
+        if growing.length >= LARGEST { self.seal() } else { Ok(()) }
     }
 
     fn seal(&mut self) -> io::Result<()> {
         if let Some(Growing { file, path, length }) = self.file.take() {
-            file.set_len(length)?;
-            if length == 0 {
-                fs::remove_file(path)?;
-            } else {
-                file.sync_all()?;
-                durable::rename(&path, &path.with_extension(SEALED))?;
-            }
+            seal(&file, &path, length)?;
         }
         self.waiting.store(bytes_in(&self.dir)?, Ordering::Relaxed);
         Ok(())
@@ -271,6 +274,8 @@ impl Growing {
             // Named by time, so that files come in the order in which they were begun.
             let path = dir.join(Uuid::now_v7().simple().to_string()).with_extension(OPEN);
             let file = File::create_new(&path)?;
+            record(Step::Created(&path));
+            reach(Point::SpoolBegun)?;
             // Somebody who ingests may have taken it for one that was left, until it is locked: then it is gone.
             if file.try_lock().is_ok() && path.exists() {
                 durable::sync_dir(dir)?;
@@ -281,7 +286,11 @@ impl Growing {
 
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         self.file.write_all(lines)?;
+        record(Step::Written(&self.path));
+        reach(Point::SpoolWritten)?;
         self.file.sync_data()?;
+        record(Step::Synced(&self.path));
+        reach(Point::SpoolSynced)?;
         self.length += lines.len() as u64;
         Ok(())
     }

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use super::crash::NOW;
+use super::daemon::{Lines, eventually};
+use super::events::{self, NDJSON, Server, event, printed_key, send};
 use super::stores::On;
 use super::support::Binary;
 
@@ -115,4 +117,100 @@ fn a_read_only_disk_is_told_and_harms_nothing() {
         assert!(told.iter().any(|told| line.contains(told)), "{line}");
     }
     assert!(rows == undisturbed, "the rows are others");
+}
+
+/// A daemon whose data directory is a file system of its own.
+const DAEMON: &str = r#"
+mount -t tmpfs -o size=32m tmpfs data && "$0" keys create --role SuperUser > key && exec "$0" --now "$1" run
+"#;
+const FILL: &str = "head -c 1G /dev/zero >> data/ballast 2> /dev/null || true";
+
+/// Such a daemon, and the lines that it has acknowledged.
+struct Apart {
+    binary: Binary,
+    server: Server,
+    log: Lines,
+    acknowledged: Vec<String>,
+}
+
+impl Apart {
+    fn start() -> Self {
+        let binary = Binary::new(On::Sqlite)
+            .with("USAGE_ROLLUP__API__LISTEN", "127.0.0.1:0")
+            .with("USAGE_ROLLUP__SCHEDULE__INGEST", "* * * * * *")
+            .with("NOW", events::NOW);
+        fs::create_dir(binary.path("data")).unwrap();
+        let mut command = binary.in_own_mounts(DAEMON, events::NOW);
+        let (server, log) = Server::of(&mut command, || printed_key(&fs::read_to_string(binary.path("key")).unwrap()));
+        Self { binary, server, log, acknowledged: Vec::new() }
+    }
+
+    fn does(&self, script: &str) -> String {
+        self.binary.beside(&self.server.running.0, script)
+    }
+
+    /// Sends so many events, none of which was sent before, and gives whether they are acknowledged. What is refused is not sent again.
+    fn accepts(&mut self, name: &str, events: usize) -> bool {
+        let lines = (0..events).map(|number| event(1, &format!("{name}-{number}")) + "\n").collect::<String>();
+        let answer = send(&self.server.address, "POST", &self.server.key, NDJSON, "", lines.as_bytes()).unwrap();
+        if answer.starts_with("HTTP/1.1 202 ") {
+            self.acknowledged.push(lines);
+            return true;
+        }
+        let head = answer.to_lowercase();
+        assert!(head.starts_with("http/1.1 503 ") && head.contains("\r\nretry-after: "), "{answer}");
+        assert!(answer.contains("the events can't be kept at the moment; send them again later"), "{answer}");
+        false
+    }
+
+    /// Once there is room, the same daemon takes events again, and those count that it has acknowledged, and no others.
+    fn goes_on(mut self) {
+        let mut tries = 0..;
+        eventually("events are accepted", || self.accepts(&format!("last-{}", tries.next()?), 1).then_some(()));
+        eventually("what was sent is ingested", || self.does("ls data/spool").is_empty().then_some(()));
+        let rows = |of: &str| self.does(&format!(r#""$0" --quiet --now "$NOW" export --period-type {of}"#));
+        self.does(r#""$0" --quiet --now "$NOW" rollup && "$0" --quiet --now "$NOW" verify"#);
+        assert!(
+            [rows("daily"), rows("monthly")] == events::expected(&self.acknowledged.concat()),
+            "the rows are others"
+        );
+        assert_eq!(self.server.running.stop().0, Some(0));
+    }
+}
+
+#[test]
+fn what_is_sent_to_a_full_disk_is_refused_until_there_is_room() {
+    if can_not_be_tested() {
+        return;
+    }
+    let mut daemon = Apart::start();
+    assert!(daemon.accepts("first", 1));
+    // There is room for a part of it.
+    daemon.does(&format!("{FILL}; truncate -s -128K data/ballast"));
+    assert!(!daemon.accepts("large", 4_000));
+    daemon.log.with("No space left on device");
+    // A job that fails may leave some room.
+    let mut tries = 0..;
+    eventually("a single event is refused", || {
+        daemon.does(FILL);
+        (!daemon.accepts(&format!("small-{}", tries.next()?), 1)).then_some(())
+    });
+    daemon.does("rm data/ballast");
+    daemon.goes_on();
+}
+
+#[test]
+fn what_is_sent_to_a_read_only_disk_is_refused_until_it_can_be_written() {
+    if can_not_be_tested() {
+        return;
+    }
+    let mut daemon = Apart::start();
+    assert!(daemon.accepts("first", 1));
+    // A file that is open can be written still, as long as it is not sealed.
+    daemon.does("mount --bind data data && mount -o remount,bind,ro data");
+    let mut tries = 0..;
+    eventually("events are refused", || (!daemon.accepts(&format!("then-{}", tries.next()?), 1)).then_some(()));
+    daemon.log.with("Read-only file system");
+    daemon.does("umount --lazy data");
+    daemon.goes_on();
 }

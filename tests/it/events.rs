@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -20,37 +20,46 @@ on_each_store!(
 );
 
 const TINY: &str = include_str!("../golden/tiny/events.ndjson");
-const NOW: &str = "2026-03-10T00:00:00Z";
+pub const NOW: &str = "2026-03-10T00:00:00Z";
 const STRUCTURED: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
-const NDJSON: &str = "application/x-ndjson";
+pub const NDJSON: &str = "application/x-ndjson";
 
 /// A daemon, the address that it listens on, and a key of a SuperUser.
-struct Server {
-    running: Running,
-    address: String,
-    key: String,
+pub struct Server {
+    pub running: Running,
+    pub address: String,
+    pub key: String,
 }
 
 impl Server {
-    fn start(binary: &Binary) -> Self {
-        let mut running = Running(binary.command(&["--now", NOW, "run"]).stderr(Stdio::piped()).spawn().unwrap());
+    pub fn start(binary: &Binary) -> Self {
+        Self::of(&mut binary.command(&["--now", NOW, "run"]), || key(binary, &["--role", "SuperUser"])).0
+    }
+
+    /// That of a command which becomes a daemon, and its log; there is a key once it has started.
+    pub fn of(command: &mut Command, key: impl FnOnce() -> String) -> (Self, Lines) {
+        let mut running = Running(command.stderr(Stdio::piped()).spawn().unwrap());
         let log = Lines::of(running.0.stderr.take().unwrap());
         let started = log.with("api=http://");
         let address = started.split("api=http://").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
-        let key = key(binary, &["--role", "SuperUser"]);
-        let server = Self { running, address, key };
+        let server = Self { running, address, key: key() };
         eventually("it takes events", || (server.post(NDJSON, "", "").0 == 202).then_some(()));
-        server
+        (server, log)
     }
 
-    fn post(&self, content_type: &str, headers: &str, body: &str) -> (u16, String) {
+    pub fn post(&self, content_type: &str, headers: &str, body: &str) -> (u16, String) {
         post(&self.address, &self.key, content_type, headers, body.as_bytes()).unwrap()
     }
 }
 
-fn key(binary: &Binary, of: &[&str]) -> String {
-    let key: Value = serde_json::from_str(&binary.ok(&[&["keys", "create"], of].concat())).unwrap();
+pub fn key(binary: &Binary, of: &[&str]) -> String {
+    printed_key(&binary.ok(&[&["keys", "create"], of].concat()))
+}
+
+/// The key in what `keys create` prints.
+pub fn printed_key(printed: &str) -> String {
+    let key: Value = serde_json::from_str(printed).unwrap();
     key["key"].as_str().unwrap().to_owned()
 }
 
@@ -61,7 +70,8 @@ fn post(address: &str, key: &str, content_type: &str, headers: &str, body: &[u8]
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
-fn send(address: &str, method: &str, key: &str, content_type: &str, headers: &str, body: &[u8]) -> Option<String> {
+/// The whole answer to a request; none where the server went away.
+pub fn send(address: &str, method: &str, key: &str, content_type: &str, headers: &str, body: &[u8]) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     let length = body.len();
@@ -80,16 +90,21 @@ fn new(on: On) -> Binary {
     Binary::new(on).with("USAGE_ROLLUP__API__LISTEN", "127.0.0.1:0")
 }
 
-fn exported(binary: &Binary) -> [String; 2] {
+pub fn exported(binary: &Binary) -> [String; 2] {
     ["daily", "monthly"].map(|of| binary.ok(&["--now", NOW, "export", "--period-type", of]))
 }
 
 /// The rows that one `ingest` of these lines gives.
-fn expected(lines: &str) -> [String; 2] {
+pub fn expected(lines: &str) -> [String; 2] {
     let binary = Binary::new(On::Sqlite);
     std::fs::write(binary.path("events.ndjson"), lines).unwrap();
     binary.ok(&["--quiet", "--now", NOW, "ingest", "events.ndjson"]);
     exported(&binary)
+}
+
+pub fn verify(binary: &Binary) {
+    let verify = binary.ok(&["--now", NOW, "verify"]);
+    assert!(verify.contains("Everything is as the event log has it."), "{verify}");
 }
 
 /// A line as headers and body.
@@ -125,11 +140,10 @@ fn what_is_sent_in_any_form_gives_the_rows_of_a_file(on: On) {
     binary.ok(&["--quiet", "--now", NOW, "rollup"]);
     assert_eq!(exported(&binary), expected(TINY));
     assert!(!binary.path("data/inbox/done").exists(), "what was sent is not kept");
-    let verify = binary.ok(&["--now", NOW, "verify"]);
-    assert!(verify.contains("Everything is as the event log has it."), "{verify}");
+    verify(&binary);
 }
 
-fn event(service: u8, id: &str) -> String {
+pub fn event(service: u8, id: &str) -> String {
     format!(
         r#"{{"specversion":"1.0","id":"{id}","source":"/a","type":"message.sent","subject":"{service:032x}","time":"2026-03-01T00:00:00Z","data":{{"messageGuid":"{:032x}","userGuid":"{:032x}"}}}}"#,
         7, 8

@@ -53,6 +53,7 @@ mod retention;
 mod rooms;
 mod schedules;
 mod server;
+mod spool;
 mod status;
 mod store;
 mod stores;

@@ -203,10 +203,16 @@ impl Binary {
     }
 
     /// Runs a script in the test's directory that may mount file systems, which nobody else sees: `$0` is the program.
-    pub fn within_own_mounts(&self, script: &str, argument: &str) -> Output {
+    pub fn in_own_mounts(&self, script: &str, argument: &str) -> Command {
         let mut command = Command::new("unshare");
         command.args(["--map-root-user", "--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_usage-rollup"), argument]);
         self.settle(&mut command);
+        command
+    }
+
+    /// Runs such a script to its end.
+    pub fn within_own_mounts(&self, script: &str, argument: &str) -> Output {
+        let mut command = self.in_own_mounts(script, argument);
         let output = command.output().expect("unshare is missing: apt-get install util-linux");
         let told = String::from_utf8_lossy(&output.stderr);
         let is_refused = output.status.code() == Some(99) || told.starts_with("unshare:");
@@ -215,6 +221,17 @@ impl Binary {
             "this test mounts a tmpfs in a user namespace, which the system refuses; WITHOUT_MOUNTS=1 leaves it out: {told}"
         );
         output
+    }
+
+    /// Runs a script among the mounts of a process that was begun so, where that process is; it must succeed. Gives its standard output.
+    pub fn beside(&self, process: &Child, script: &str) -> String {
+        let target = process.id().to_string();
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &target, "--user", "--preserve-credentials", "--mount", "--wd"]);
+        self.settle(command.args(["sh", "-ec", script, env!("CARGO_BIN_EXE_usage-rollup")]));
+        let output = command.output().expect("nsenter is missing: apt-get install util-linux");
+        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
     }
 
     pub fn run(&self, args: &[&str]) -> Output {
