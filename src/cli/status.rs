@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::output::{print, print_json};
 use super::{Options, Outcome};
+use crate::ingest::source::inbox::Waiting;
 use crate::model::{Day, Instant};
 use crate::observe::{Health, Remark};
 use crate::store::{JobOutcome, SourceGauges};
@@ -41,9 +42,9 @@ fn object(health: &Health) -> anyhow::Result<Value> {
     value["late"] = json!(health.late);
     value["wrong"] = json!(health.wrong);
     value["notes"] = json!(health.notes);
-    let inbox = &health.files.inbox;
-    let since = instant(health.files.waiting_since().map(Instant::from_seconds));
-    value["inbox"] = json!({ "files": inbox.files, "bytes": inbox.bytes, "since": since });
+    let waiting = |of: &Waiting| json!({ "files": of.files, "bytes": of.bytes, "since": instant(of.since()) });
+    value["inbox"] = waiting(&health.files.inbox);
+    value["spool"] = waiting(&health.files.spool);
     let sources = health.sources.iter().map(|source| {
         json!({
             "kind": source.kind,
@@ -125,7 +126,7 @@ fn freshness(health: &Health) -> Vec<String> {
     });
     let newest = |source: &SourceGauges| {
         let day = source.newest_day.map_or(String::new(), |day| format!(", events through {day}"));
-        source.committed_at.map(|at| format!("  {:<10} {}{day}", source.kind, ago(at)))
+        source.committed_at.map(|at| format!("  {:<11} {}{day}", source.kind, ago(at)))
     };
     let sources: Vec<String> = health.sources.iter().filter_map(newest).collect();
     if !sources.is_empty() {
@@ -140,12 +141,13 @@ fn freshness(health: &Health) -> Vec<String> {
                 None if run.is_latest => "under way, or cut short",
                 None => "cut short",
             };
-            format!("  {:<10} {}, {outcome}", run.job, ago(run.ended_at.unwrap_or(run.started_at)))
+            format!("  {:<11} {}, {outcome}", run.job, ago(run.ended_at.unwrap_or(run.started_at)))
         }));
     }
-    if health.files.inbox.files > 0 {
-        let inbox = health.files.inbox;
-        lines.push(format!("In the inbox: {} ({}).", HumanCount(inbox.files), HumanBytes(inbox.bytes)));
+    for (place, waiting) in [("In the inbox", health.files.inbox), ("Sent, and to be ingested", health.files.spool)] {
+        if waiting.files > 0 {
+            lines.push(format!("{place}: {} ({}).", HumanCount(waiting.files), HumanBytes(waiting.bytes)));
+        }
     }
     lines
 }

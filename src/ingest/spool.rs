@@ -14,6 +14,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use super::source::inbox::Waiting;
 use crate::durable;
 use crate::failpoint::{Point, Step, reach, record};
 
@@ -63,7 +64,7 @@ impl Spool {
         // Also where it is there: whoever made it may not have come to syncing its name.
         durable::create_dir(&dir)?;
         reach(Point::SpoolOpened)?;
-        let waiting = Arc::new(AtomicU64::new(bytes_in(&dir)?));
+        let waiting = Arc::new(AtomicU64::new(waiting(&dir)?.bytes));
         let (orders, of_senders) = mpsc::channel(WAITING);
         let writer = Writer { dir, waiting: waiting.clone(), file: None };
         std::thread::Builder::new().name("spool".to_owned()).spawn(move || writer.run(of_senders))?;
@@ -104,15 +105,15 @@ pub fn dir(data_dir: &Path) -> PathBuf {
     data_dir.join(DIR)
 }
 
-/// How many bytes wait there, open files included; none where nothing was ever sent.
+/// What waits there, open files included; nothing where nothing was ever sent.
 ///
 /// # Errors
 /// When the directory can't be read.
-pub fn bytes_in(dir: &Path) -> io::Result<u64> {
+pub fn waiting(dir: &Path) -> io::Result<Waiting> {
     if !dir.exists() {
-        return Ok(0);
+        return Ok(Waiting::default());
     }
-    Ok(files(dir)?.iter().filter_map(|path| Some(fs::metadata(path).ok()?.len())).sum())
+    Waiting::of(files(dir)?.iter().map(PathBuf::as_path))
 }
 
 /// The sealed files of a data directory, in the order in which they were begun. Those that a process left open are sealed first: what
@@ -263,7 +264,7 @@ impl Writer {
         if let Some(Growing { file, path, length }) = self.file.take() {
             seal(&file, &path, length)?;
         }
-        self.waiting.store(bytes_in(&self.dir)?, Ordering::Relaxed);
+        self.waiting.store(waiting(&self.dir)?.bytes, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
 use crate::event_log::Orphan;
 use crate::ingest::source::inbox::{self, Waiting};
@@ -13,8 +12,8 @@ use crate::jobs::Reading;
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     pub inbox: Waiting,
-    /// Bytes that were sent to us, and wait to be ingested.
-    pub spool_bytes: u64,
+    /// What was sent to us, and waits to be ingested.
+    pub spool: Waiting,
     /// Segments that were moved aside because their batch was cut short, and those that an older database does not know.
     pub cut_short: usize,
     pub lost: usize,
@@ -37,18 +36,11 @@ impl Files {
         let lost = orphans.iter().filter(|(_, kind)| *kind == Orphan::Lost).count();
         Ok(Self {
             inbox: inbox::waiting(&reading.config.ingest.inbox)?,
-            spool_bytes: spool::bytes_in(&spool::dir(&reading.data_dir))?,
+            spool: spool::waiting(&spool::dir(&reading.data_dir))?,
             cut_short: orphans.len() - lost,
             lost,
             disk: disk_of(&reading.data_dir),
         })
-    }
-
-    /// Seconds since 1970 at which the file that waits longest came; none where none waits.
-    #[must_use]
-    pub fn waiting_since(&self) -> Option<i64> {
-        let since = self.inbox.since?.duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_secs()).ok()
     }
 }
 

@@ -197,10 +197,19 @@ fn tell_of_verification(verification: &Verification, page: &mut Page<'_>) -> Res
 fn tell_of_files(files: &Files, page: &mut Page<'_>) -> Result {
     page.gauge("usage_rollup_inbox_files", "Files that wait in the inbox.", files.inbox.files)?;
     page.gauge("usage_rollup_inbox_bytes", "Bytes of these.", files.inbox.bytes)?;
-    if let Some(since) = files.waiting_since() {
-        page.gauge("usage_rollup_inbox_oldest_timestamp_seconds", "When the one came that waits longest.", since)?;
+    if let Some(since) = files.inbox.since() {
+        let seconds = since.seconds();
+        page.gauge("usage_rollup_inbox_oldest_timestamp_seconds", "When the one came that waits longest.", seconds)?;
     }
-    page.gauge("usage_rollup_spool_bytes", "Bytes that were sent here and wait to be ingested.", files.spool_bytes)?;
+    page.gauge("usage_rollup_spool_bytes", "Bytes that were sent here and wait to be ingested.", files.spool.bytes)?;
+    if let Some(since) = files.spool.since() {
+        let seconds = since.seconds();
+        page.gauge(
+            "usage_rollup_spool_oldest_timestamp_seconds",
+            "When the file was last written to that waits longest.",
+            seconds,
+        )?;
+    }
     let orphans = [("cut_short", files.cut_short), ("lost", files.lost)];
     page.gauges(
         "usage_rollup_orphan_segments",

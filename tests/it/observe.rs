@@ -48,6 +48,8 @@ async fn eventful(on: On) -> (World, String) {
     eventually("it is taken", || inbox_is_ready(&world).then_some(()));
     jobs::ingest(&installation, &run(), jobs::Wanted::Waiting).await.unwrap();
     fs::write(inbox.join("growing.ndjson"), "not whole").unwrap();
+    fs::create_dir(world.dir.path().join("spool")).unwrap();
+    fs::write(world.dir.path().join("spool/sent.ndjson"), "sent since\n").unwrap();
     jobs::verify(&installation, &run(), &Scope::default()).await.unwrap();
     let router = api::router(world.api_at(NOW));
     for path in ["/api/ping", "/metrics"] {

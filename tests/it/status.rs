@@ -70,9 +70,9 @@ fn what_is_well_is_told_first_and_what_to_note_after_it(on: On) {
     insta::assert_snapshot!(text, @r#"
     Rows reach 2026-02-05 (today); the last were computed at 2026-02-05T12:00:00Z.
     Lines last came in by:
-      file       0s ago, events through 2026-02-04
+      file        0s ago, events through 2026-02-04
     Jobs last ran:
-      ingest     0s ago, done
+      ingest      0s ago, done
 
     To be noted:
       rejected, invalid_data: 1 line
@@ -109,25 +109,32 @@ fn what_is_late_is_named_with_what_to_do(on: On) {
     fs::create_dir_all(&inbox).unwrap();
     fs::write(binary.path("data/inbox/more.ndjson"), TINY).unwrap();
     fs::write(binary.path("data/inbox/growing.ndjson"), "not whole").unwrap();
+    fs::create_dir_all(binary.path("data/spool")).unwrap();
+    fs::write(binary.path("data/spool/sent.ndjson"), TINY).unwrap();
     // By a clock that is far ahead, everything has waited for long.
     let later = "2100-01-01T00:20:00Z";
     eventually("the file has rested", || problems(&binary, later).contains("in the inbox: 1 file,").then_some(()));
     let (code, text) = told(&binary, later);
     assert_eq!(code, Some(1));
-    let since = text.split("the first since ").nth(1).unwrap().split('\n').next().unwrap().to_owned();
-    let text = text.split("\nStored").next().unwrap().replace(&since, "…");
+    let text = text.split("\nStored").next().unwrap();
+    let mut pieces = text.split("the first since ");
+    let mut text = pieces.next().unwrap().to_owned();
+    text.extend(pieces.map(|piece| format!("the first since …\n{}", piece.split_once('\n').unwrap().1)));
     insta::assert_snapshot!(text, @r#"
     Rows reach 2026-02-05 (not today); the last were computed at 2026-02-05T12:00:00Z.
     Lines last came in by:
-      file       73years 10months ago, events through 2026-02-04
+      file        73years 10months ago, events through 2026-02-04
     Jobs last ran:
-      ingest     73years 10months ago, done
+      ingest      73years 10months ago, done
     In the inbox: 2 (5.26 KiB).
+    Sent, and to be ingested: 1 (5.26 KiB).
 
     Late:
       rows do not reach today, 2100-01-01
         (start the daemon, or bring them up to today, with "usage-rollup run" or "usage-rollup rollup")
       in the inbox: 1 file, the first since …
+        (start the daemon, or take them once, with "usage-rollup run" or "usage-rollup ingest")
+      sent, and not ingested: 1 file, the first since …
         (start the daemon, or take them once, with "usage-rollup run" or "usage-rollup ingest")
 
     To be noted:

@@ -11,11 +11,12 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::FileSource;
 use super::compression::is_compressed;
 use crate::failpoint::{Point, reach};
+use crate::model::Instant;
 use crate::store::InputKind;
 
 /// A file may grow as long as its last write is no older than this.
@@ -79,7 +80,7 @@ pub struct Waiting {
     pub files: u64,
     pub bytes: u64,
     /// When the file came that waits longest: neither its name nor its content has changed since.
-    pub since: Option<SystemTime>,
+    since: Option<SystemTime>,
 }
 
 /// What lies in the inbox, ready or not, without a look into any file. An inbox that is not there holds nothing.
@@ -108,6 +109,13 @@ impl Waiting {
             waiting.since = Some(waiting.since.map_or(changed, |since| since.min(changed)));
         }
         Ok(waiting)
+    }
+
+    /// When the file came that waits longest, to the second; none where none waits.
+    #[must_use]
+    pub fn since(&self) -> Option<Instant> {
+        let since = self.since?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).ok().map(Instant::from_seconds)
     }
 }
 
