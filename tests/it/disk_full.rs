@@ -207,7 +207,7 @@ fn what_is_sent_to_a_read_only_disk_is_refused_until_it_can_be_written() {
     let mut daemon = Apart::start();
     assert!(daemon.accepts("first", 1));
     // A file that is open can be written still, as long as it is not sealed.
-    daemon.does("mount --bind data data && mount -o remount,bind,ro data");
+    daemon.does("mkdir ro; mount --bind data ro; mount -o remount,bind,ro ro; mount --move ro data");
     let mut tries = 0..;
     eventually("events are refused", || (!daemon.accepts(&format!("then-{}", tries.next()?), 1)).then_some(()));
     daemon.log.with("Read-only file system");

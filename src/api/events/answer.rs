@@ -8,6 +8,8 @@ use uuid::Uuid;
 use super::forbidden;
 use crate::api::format::JSON_TYPE;
 use crate::api::reply;
+use crate::api::wire::document::{Choice, Kind, Member, RESULTS, Type, WITH_RESPONSE_STATUS};
+use crate::api::wire::response_status::ResponseStatus;
 use crate::ingest::decode::Rejection;
 
 /// What became of an event.
@@ -39,8 +41,9 @@ pub(super) struct Answer {
     accepted: usize,
     rejected: usize,
     results: Vec<EventResult>,
+    /// As errors have it, for clients that look there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    response_status: Option<Told>,
+    response_status: Option<ResponseStatus>,
 }
 
 #[derive(Serialize)]
@@ -55,13 +58,30 @@ struct EventResult {
     message: Option<String>,
 }
 
-/// As other errors have it, for clients that look there.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Told {
-    error_code: &'static str,
-    message: String,
-}
+/// What a sender gets, for what is told about the API.
+pub(in crate::api) static ANSWER: Type = Type {
+    name: "SendEventsResponse",
+    members: &[
+        Member::always("Accepted", Kind::Integer),
+        Member::always("Rejected", Kind::Integer),
+        Member::always(RESULTS, Kind::List(&RESULT)),
+    ],
+    base: Some(&WITH_RESPONSE_STATUS),
+};
+static RESULT: Type = Type {
+    name: "SentEvent",
+    members: &[
+        Member::always("Index", Kind::Integer),
+        Member::if_set("Id", Kind::Text),
+        Member::always("Status", Kind::Choice(&STATUS)),
+        Member::if_set("Reason", Kind::Text),
+        Member::if_set("Message", Kind::Text),
+    ],
+    base: None,
+};
+static STATUS: Choice = Choice { name: "SentEventStatus", values: &[ACCEPTED, REJECTED] };
+const ACCEPTED: &str = "accepted";
+const REJECTED: &str = "rejected";
 
 impl Answer {
     pub fn add(&mut self, fate: Fate) {
@@ -69,15 +89,15 @@ impl Answer {
         let result = match fate {
             Fate::Accepted { id } => {
                 self.accepted += 1;
-                EventResult { index, id: Some(id), status: "accepted", reason: None, message: None }
+                EventResult { index, id: Some(id), status: ACCEPTED, reason: None, message: None }
             }
             Fate::Rejected { id, rejection } => {
                 let (reason, message) = (Some(rejection.reason.code()), Some(rejection.to_string()));
-                EventResult { index, id, status: "rejected", reason, message }
+                EventResult { index, id, status: REJECTED, reason, message }
             }
             Fate::Forbidden { id, service } => {
                 let message = Some(forbidden(service));
-                EventResult { index, id: Some(id), status: "rejected", reason: Some("forbidden"), message }
+                EventResult { index, id: Some(id), status: REJECTED, reason: Some("forbidden"), message }
             }
         };
         self.results.push(result);
@@ -93,7 +113,8 @@ impl Answer {
         };
         if self.rejected > 0 {
             let message = format!("{} of {} events were rejected", self.rejected, self.results.len());
-            self.response_status = Some(Told { error_code: "InvalidEvents", message });
+            self.response_status =
+                Some(ResponseStatus { error_code: "InvalidEvents", message, errors: Vec::new(), meta: None });
         }
         let body = serde_json::to_vec(&self).expect("strings and numbers can be written as JSON");
         reply::response(status, JSON_TYPE, body)

@@ -12,9 +12,9 @@ use serde_json::value::RawValue;
 
 use crate::api::error::ApiError;
 
-const STRUCTURED: &str = "application/cloudevents+json";
-const BATCH: &str = "application/cloudevents-batch+json";
-const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
+pub(super) const STRUCTURED: &str = "application/cloudevents+json";
+pub(super) const BATCH: &str = "application/cloudevents-batch+json";
+pub(super) const LINES: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/jsonl"];
 const ATTRIBUTE: &str = "ce-";
 
 /// How a body holds events.

@@ -1,5 +1,6 @@
 //! `POST /api/events`: events are sent to us, and acknowledged when they are durable (docs/events-over-http.md).
 
+pub(super) mod about;
 mod answer;
 mod binding;
 
@@ -18,6 +19,7 @@ use crate::config;
 use crate::ingest::decode::{Decoder, Reason, Rejection};
 use crate::ingest::spool::{Spool, SpoolError};
 use crate::store::Role;
+pub(super) use answer::ANSWER;
 use answer::{Answer, Fate};
 use binding::{Form, Sent};
 

@@ -1,6 +1,7 @@
 //! What is told about the API, made from the tables that it is served by: routes, what operations take and give, and the wire's types.
 
 mod dates;
+mod events;
 mod metadata;
 mod openapi;
 mod reference;
@@ -66,7 +67,10 @@ impl Page {
         let now = api.clock.now();
         let today = api.zone.day_of(now).min(Day::from_date(now.to_utc().date_naive()));
         Ok(match (self, op) {
-            (Self::OpenApi, _) => Reply::whole(Format::Json.content_type(), openapi::document(today)),
+            (Self::OpenApi, _) => Reply::whole(
+                Format::Json.content_type(),
+                openapi::document(api.opened()?.reading.config.ingest.earliest, today),
+            ),
             (Self::Reference, _) => Reply::whole(HTML, reference::page().into_string().into_bytes()),
             (Self::Index, _) | (Self::Operation(_), None) => {
                 Reply::whole(HTML, metadata::index().into_string().into_bytes())

@@ -15,13 +15,14 @@ use utoipa::openapi::{
     ResponseBuilder, ResponsesBuilder, Schema,
 };
 
-use super::{dates, full_path};
+use super::{dates, events, full_path};
 use crate::api::about::{Gives, Kind, Need, Param};
+use crate::api::events::ANSWER;
 use crate::api::format::Format;
 use crate::api::routes::{ROUTES, Route};
 use crate::api::wire::document::{Kind as MemberKind, Member, Type};
 use crate::api::wire::response_status::ERROR_RESPONSE;
-use crate::model::Day;
+use crate::model::{Day, Instant};
 
 const GUID: &str = "^[0-9a-f]{32}$";
 /// In parameters dashes may be there, and nothing is no value.
@@ -42,13 +43,15 @@ const ERRORS: [(&str, &str); 10] = [
     ("503", "The store can't be reached at the moment."),
 ];
 
-/// The document, on a day.
-pub(super) fn document(today: Day) -> Vec<u8> {
+/// The document, on a day, of a server that takes events from an instant on.
+pub(super) fn document(earliest: Instant, today: Day) -> Vec<u8> {
     let paths = ROUTES.iter().fold(PathsBuilder::new(), |paths, route| {
         paths.path(full_path(route), PathItem::new(HttpMethod::Get, operation(route, today)))
     });
+    let paths = paths.path(events::full_path(), PathItem::new(HttpMethod::Post, events::operation()));
     let mut types = BTreeMap::new();
     collect(&ERROR_RESPONSE, &mut types);
+    collect(&ANSWER, &mut types);
     for route in ROUTES {
         if let Gives::Document(of) | Gives::Report(of) = route.about.gives {
             collect(of, &mut types);
@@ -56,7 +59,8 @@ pub(super) fn document(today: Day) -> Vec<u8> {
     }
     let components = types
         .into_values()
-        .fold(ComponentsBuilder::new(), |components, of| components.schema(of.name, schema(object(of))));
+        .fold(ComponentsBuilder::new(), |components, of| components.schema(of.name, schema(object(of))))
+        .schema(events::EVENT, schema(events::event(earliest, today)));
     let components = ERRORS.iter().fold(components, |components, (status, meaning)| {
         components.response(error_name(status), error(status, meaning))
     });
@@ -188,8 +192,13 @@ fn success(gives: Gives) -> Response {
         .build()
 }
 
-fn error(status: &str, meaning: &str) -> Response {
-    let text = || Header::builder().schema(Some(schema(json!({"type": "string"})))).build();
+/// A header of an answer.
+pub(super) fn text_header() -> Header {
+    Header::builder().schema(Some(schema(json!({"type": "string"})))).build()
+}
+
+pub(super) fn error(status: &str, meaning: &str) -> Response {
+    let text = text_header;
     let response = ResponseBuilder::new()
         .description(meaning)
         .header("X-Request-Id", text())
@@ -243,6 +252,6 @@ fn held(kind: &MemberKind) -> Json {
 }
 
 /// A schema as utoipa has it.
-fn schema(text: Json) -> RefOr<Schema> {
+pub(super) fn schema(text: Json) -> RefOr<Schema> {
     serde_json::from_value(text).expect("it is a schema")
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::metadata;
+use super::{events, metadata};
 use crate::api::about::Gives;
+use crate::api::events::{ANSWER, OPERATION};
 use crate::api::routes::ROUTES;
 use crate::api::wire::document::{Kind, Type};
 use crate::api::wire::response_status::ERROR_RESPONSE;
@@ -23,11 +24,15 @@ pub(super) fn page() -> Markup {
             code { "2026-03-04" } " or " code { "2026-03-04T05:06:07Z" } ". Documents come as JSON, XML, CSV or JSV: by a suffix of the path, "
             code { "?format=" } " or " code { "Accept" } "; " code { "?callback=" } " makes it JSONP."
         }
-        ul { @for route in ROUTES { li { a href={ "#" (route.operation) } { (route.operation) } } } }
+        ul {
+            @for route in ROUTES { li { a href={ "#" (route.operation) } { (route.operation) } } }
+            li { a href={ "#" (OPERATION) } { (OPERATION) } }
+        }
         @for route in ROUTES {
             h2 id=(route.operation) { (route.operation) }
             (metadata::described(route))
         }
+        (events::described())
         h2 { "Types" }
         @for of in inner_types().values() {
             h3 id=(of.name) { (of.name) }
@@ -44,7 +49,7 @@ fn inner_types() -> BTreeMap<&'static str, &'static Type> {
         Gives::Document(of) | Gives::Report(of) => Some(of),
         Gives::Rows => None,
     });
-    let mut open: Vec<&'static Type> = answered.chain([&ERROR_RESPONSE]).collect();
+    let mut open: Vec<&'static Type> = answered.chain([&ERROR_RESPONSE, &ANSWER]).collect();
     while let Some(of) = open.pop() {
         for member in of.all_members() {
             if let Kind::Object(inner) | Kind::List(inner) = member.kind

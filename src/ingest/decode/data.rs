@@ -13,7 +13,7 @@ use crate::model::{
 };
 
 /// The greatest integer that every JSON reader can hold exactly.
-const MAX_COUNT: u64 = 1 << 53;
+pub(super) const MAX_COUNT: u64 = 1 << 53;
 /// No type has more members.
 const MAX_MEMBERS: usize = 9;
 

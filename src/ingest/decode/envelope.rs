@@ -18,7 +18,7 @@ pub(super) const ID: usize = 1;
 pub(super) const SOURCE: usize = 2;
 pub(super) const TYPE: usize = 3;
 pub(super) const SUBJECT: usize = 4;
-const TIME: usize = 5;
+pub(super) const TIME: usize = 5;
 pub(super) const DATA: usize = 6;
 pub(super) const IGNORED: usize = 7;
 

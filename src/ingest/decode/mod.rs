@@ -6,6 +6,7 @@ mod envelope;
 mod json;
 mod lines;
 mod plain;
+pub mod schema;
 mod service_patch;
 
 use std::collections::HashMap;

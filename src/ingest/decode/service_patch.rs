@@ -1,9 +1,10 @@
 //! `data` of `service.updated`: a merge patch of the directory entry, of which only known members are kept.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::data::{read_count, read_guid, read_name, read_text};
 use super::json::{Json, Name, Order};
+use super::schema::{self, Times};
 use super::{Refusal, Rejection};
 use crate::model::{Day, Instant, Patch, ServiceStatus};
 
@@ -65,6 +66,25 @@ static SERVICE_FORMS: [Form; 18] = [
     Form::Object(&CONTACT_NAMES, &CONTACT_FORMS),
     Form::Object(&COMPANY_NAMES, &COMPANY_FORMS),
 ];
+
+/// What it must be, as JSON Schema.
+pub(super) fn schema(times: &Times) -> Value {
+    let mut patch = object(&SERVICE_NAMES, &SERVICE_FORMS, times);
+    patch["description"] = "A merge patch (RFC 7396).".into();
+    patch
+}
+
+fn object(names: &[Name], forms: &[Form], times: &Times) -> Value {
+    let of_form = |form: Form| match form {
+        Form::Text => json!({"type": "string"}),
+        Form::Status => schema::one_of(ServiceStatus::NAMES),
+        Form::Date => schema::text(&times.or_date),
+        Form::Count => schema::count(),
+        Form::Guid => schema::guid(),
+        Form::Object(names, forms) => object(names, forms, times),
+    };
+    schema::object(names.iter().zip(forms).map(|(name, form)| (name.text, of_form(*form), false)))
+}
 
 pub(super) fn decode(json: &mut Json<'_>) -> Result<Patch, Refusal> {
     Ok(Patch::from_members(&members(json, &SERVICE_NAMES, &SERVICE_FORMS)?))

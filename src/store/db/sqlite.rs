@@ -13,7 +13,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteError, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous, SqliteValueRef,
 };
-use sqlx::{ConnectOptions as _, Decode, Sqlite, SqlitePool};
+use sqlx::{ConnectOptions as _, Connection as _, Decode, Sqlite, SqlitePool};
 use uuid::Uuid;
 
 use super::super::{Result, StoreError};
@@ -69,7 +69,9 @@ pub(super) async fn open(path: &Path) -> sqlx::Result<Pools> {
 
 /// Connections to a file cost nothing while they are idle, and the index of the write-ahead log stays the same one.
 fn pool(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new().max_connections(connections).idle_timeout(None).max_lifetime(None)
+    let pool = SqlitePoolOptions::new().max_connections(connections).idle_timeout(None).max_lifetime(None);
+    // Where a disk is full, SQLite itself ends the transaction; sqlx then takes it for open for ever, and begins no other.
+    pool.before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
 }
 
 /// A file that is not there is not made, and the connections are made when they are wanted.
@@ -321,6 +323,17 @@ mod tests {
             sqlx::query_scalar(pragma).fetch_one(&writer).await.unwrap()
         };
         assert_eq!((of("journal_mode").await.as_str(), of("synchronous").await.as_str()), ("wal", "2"));
+    }
+
+    /// As it does where a disk is full.
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_has_ended_is_in_nobodys_way() {
+        let home = tempfile::tempdir().unwrap();
+        let Pool::Sqlite(writer) = open(&home.path().join("usage.db")).await.unwrap().writer else { panic!() };
+        let mut ended = writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        sqlx::raw_sql("ROLLBACK").execute(&mut *ended).await.unwrap();
+        drop(ended);
+        writer.begin_with("BEGIN IMMEDIATE").await.unwrap().commit().await.unwrap();
     }
 
     /// Also where the index that is there was made anew, with the same contents as the one before.
