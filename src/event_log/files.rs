@@ -1,6 +1,6 @@
 //! Reading, hashing and copying whole files.
 
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -77,10 +77,16 @@ pub(super) fn files_below(dir: &Path) -> Result<Vec<PathBuf>, EventLogError> {
     let (mut files, mut folders) = (Vec::new(), Vec::new());
     folders.extend(dir.exists().then(|| dir.to_owned()));
     while let Some(folder) = folders.pop() {
-        for path in entries(&folder)? {
-            if path.is_dir() { folders.push(path) } else { files.push(path) }
-        }
+        let list = EventLogError::io("list", &folder);
+        let mut add = |entry: DirEntry| {
+            let (path, kind) = (entry.path(), entry.file_type()?);
+            // A log of years has thousands of them: the file system is asked about links alone.
+            let is_folder = kind.is_dir() || kind.is_symlink() && path.is_dir();
+            if is_folder { &mut folders } else { &mut files }.push(path);
+            Ok(())
+        };
+        fs::read_dir(&folder).and_then(|mut entries| entries.try_for_each(|entry| add(entry?))).map_err(list)?;
     }
-    files.sort_unstable();
+    files.sort_unstable_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
     Ok(files)
 }

@@ -42,19 +42,19 @@ async fn pages_tell_of_every_operation_and_of_nothing_else(on: On) {
         .as_object()
         .unwrap()
         .iter()
-        .filter(|(_, item)| item["post"].is_null())
         .map(|(path, item)| (item["get"]["operationId"].as_str().unwrap().to_owned(), path.clone()))
         .collect();
     let served = api::operations().map(|(operation, path)| (operation.to_owned(), format!("/api/{path}"))).collect();
     assert_eq!(told, served);
-    let events = &document["paths"]["/api/events"];
+    let of_events = world.get("/api/events/openapi.json").await.json();
+    let events = &of_events["paths"]["/api/events"];
     let forms: Vec<&String> = events["post"]["requestBody"]["content"].as_object().unwrap().keys().collect();
     assert_eq!(
         forms,
         ["application/cloudevents+json", "application/cloudevents-batch+json", "application/x-ndjson"],
         "{events}"
     );
-    let of_types = document["components"]["schemas"]["Event"]["oneOf"].as_array().unwrap();
+    let of_types = of_events["components"]["schemas"]["Event"]["oneOf"].as_array().unwrap();
     let of_types: Vec<&str> = of_types.iter().map(|of| of["title"].as_str().unwrap()).collect();
     assert_eq!(of_types, usage_rollup::model::EventType::NAMES);
     let reference = world.get("/api/docs").await.body;
@@ -297,7 +297,7 @@ async fn no_parameter_is_too_hostile(on: On) {
     ];
     let document = world.get("/api/openapi.json").await.json();
     for (path, item) in document["paths"].as_object().unwrap() {
-        for parameter in item["get"]["parameters"].as_array().into_iter().flatten() {
+        for parameter in item["get"]["parameters"].as_array().unwrap() {
             let name = parameter["name"].as_str().unwrap();
             for value in hostile {
                 let value = value.replace(' ', "%20").replace(['{', '}'], "");

@@ -1,10 +1,17 @@
 //! Sending events, which is no operation of the original: it takes a body, and has neither formats nor a name in paths.
+//!
+//! It has a document of its own, `events/openapi.json`, so that whoever tries all that the document of the reports tells of stores
+//! nothing.
 
 use maud::{Markup, html};
 use serde_json::{Value as Json, json};
-use utoipa::openapi::path::{Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::path::{
+    HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem, PathsBuilder,
+};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::{Content, ContentBuilder, Ref, RefOr, Required, Response, ResponseBuilder, ResponsesBuilder};
+use utoipa::openapi::{
+    ComponentsBuilder, Content, ContentBuilder, Ref, RefOr, Required, Response, ResponseBuilder, ResponsesBuilder,
+};
 
 use super::{dates, metadata, openapi};
 use crate::api::events::about::{ANSWERS, BODY, FORMS, HEADERS, Holds, REFUSALS, SUMMARY};
@@ -14,14 +21,22 @@ use crate::ingest::decode::schema::{self, Times};
 use crate::model::{Day, Instant};
 
 /// The schema of an event.
-pub(super) const EVENT: &str = "Event";
+const EVENT: &str = "Event";
 
-pub(super) fn full_path() -> String {
+fn full_path() -> String {
     format!("/api/{PATH}")
 }
 
+/// The document, on a day, of a server that takes events from an instant on.
+pub(super) fn document(earliest: Instant, today: Day) -> Vec<u8> {
+    let paths = PathsBuilder::new().path(full_path(), PathItem::new(HttpMethod::Post, operation()));
+    let components = ComponentsBuilder::new().schema(EVENT, openapi::schema(event(earliest, today)));
+    let description = "Sending usage events (CloudEvents). /api/docs is the same for people.";
+    openapi::document(description, paths, [&ANSWER], components)
+}
+
 /// What an event must be that is sent on a day.
-pub(super) fn event(earliest: Instant, today: Day) -> Json {
+fn event(earliest: Instant, today: Day) -> Json {
     // The first year of which no instant is too early.
     let first_year =
         (1970..9999).find(|year| Instant::parse_rfc3339(&format!("{year}-01-01T00:00:00Z")) >= Some(earliest));
@@ -32,7 +47,7 @@ pub(super) fn event(earliest: Instant, today: Day) -> Json {
     })
 }
 
-pub(super) fn operation() -> Operation {
+fn operation() -> Operation {
     let reference = || json!({"$ref": format!("#/components/schemas/{EVENT}")});
     let body = FORMS.iter().fold(RequestBodyBuilder::new(), |body, (content_type, holds, _)| {
         let schema = match holds {

@@ -29,6 +29,8 @@ pub(super) enum Page {
     Operation(&'static str),
     /// `openapi.json`.
     OpenApi,
+    /// `events/openapi.json`.
+    OpenApiOfEvents,
     /// `docs`: all of it, to be read.
     Reference,
 }
@@ -40,6 +42,7 @@ impl Page {
         match segments.iter().map(String::as_str).collect::<Vec<&str>>().as_slice() {
             ["metadata"] => Some(Self::Index),
             ["openapi.json"] => Some(Self::OpenApi),
+            ["events", "openapi.json"] => Some(Self::OpenApiOfEvents),
             ["docs"] => Some(Self::Reference),
             [format, "metadata"] => {
                 ["json", "xml", "csv", "jsv"].into_iter().find(|name| name == format).map(Self::Operation)
@@ -49,13 +52,14 @@ impl Page {
     }
 
     /// The names that there are.
-    pub const NAMES: [&'static str; 3] = ["metadata", "openapi.json", "docs"];
+    pub const NAMES: [&'static str; 4] = ["metadata", "openapi.json", "events/openapi.json", "docs"];
 
     /// The name that log and metrics have for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Index | Self::Operation(_) => "metadata",
             Self::OpenApi => "openapi.json",
+            Self::OpenApiOfEvents => "events/openapi.json",
             Self::Reference => "docs",
         }
     }
@@ -67,10 +71,11 @@ impl Page {
         let now = api.clock.now();
         let today = api.zone.day_of(now).min(Day::from_date(now.to_utc().date_naive()));
         Ok(match (self, op) {
-            (Self::OpenApi, _) => Reply::whole(
-                Format::Json.content_type(),
-                openapi::document(api.opened()?.reading.config.ingest.earliest, today),
-            ),
+            (Self::OpenApi, _) => Reply::whole(Format::Json.content_type(), openapi::reports(today)),
+            (Self::OpenApiOfEvents, _) => {
+                let earliest = api.opened()?.reading.config.ingest.earliest;
+                Reply::whole(Format::Json.content_type(), events::document(earliest, today))
+            }
             (Self::Reference, _) => Reply::whole(HTML, reference::page().into_string().into_bytes()),
             (Self::Index, _) | (Self::Operation(_), None) => {
                 Reply::whole(HTML, metadata::index().into_string().into_bytes())

@@ -15,14 +15,13 @@ use utoipa::openapi::{
     ResponseBuilder, ResponsesBuilder, Schema,
 };
 
-use super::{dates, events, full_path};
+use super::{dates, full_path};
 use crate::api::about::{Gives, Kind, Need, Param};
-use crate::api::events::ANSWER;
 use crate::api::format::Format;
 use crate::api::routes::{ROUTES, Route};
 use crate::api::wire::document::{Kind as MemberKind, Member, Type};
 use crate::api::wire::response_status::ERROR_RESPONSE;
-use crate::model::{Day, Instant};
+use crate::model::Day;
 
 const GUID: &str = "^[0-9a-f]{32}$";
 /// In parameters dashes may be there, and nothing is no value.
@@ -43,37 +42,46 @@ const ERRORS: [(&str, &str); 10] = [
     ("503", "The store can't be reached at the moment."),
 ];
 
-/// The document, on a day, of a server that takes events from an instant on.
-pub(super) fn document(earliest: Instant, today: Day) -> Vec<u8> {
+/// The document of the reports, on a day.
+pub(super) fn reports(today: Day) -> Vec<u8> {
     let paths = ROUTES.iter().fold(PathsBuilder::new(), |paths, route| {
         paths.path(full_path(route), PathItem::new(HttpMethod::Get, operation(route, today)))
     });
-    let paths = paths.path(events::full_path(), PathItem::new(HttpMethod::Post, events::operation()));
-    let mut types = BTreeMap::new();
-    collect(&ERROR_RESPONSE, &mut types);
-    collect(&ANSWER, &mut types);
-    for route in ROUTES {
-        if let Gives::Document(of) | Gives::Report(of) = route.about.gives {
-            collect(of, &mut types);
-        }
-    }
-    let components = types
-        .into_values()
-        .fold(ComponentsBuilder::new(), |components, of| components.schema(of.name, schema(object(of))))
-        .schema(events::EVENT, schema(events::event(earliest, today)));
-    let components = ERRORS.iter().fold(components, |components, (status, meaning)| {
+    let given = ROUTES.iter().filter_map(|route| match route.about.gives {
+        Gives::Document(of) | Gives::Report(of) => Some(of),
+        Gives::Rows => None,
+    });
+    let components = ERRORS.iter().fold(ComponentsBuilder::new(), |components, (status, meaning)| {
         components.response(error_name(status), error(status, meaning))
     });
+    document(
+        "Usage reports of a multi-tenant secure-messaging platform. /api/docs is the same for people.",
+        paths,
+        given,
+        components,
+    )
+}
+
+/// A document of these paths, which give these types. `components` are those that they name besides.
+pub(super) fn document(
+    description: &str,
+    paths: PathsBuilder,
+    given: impl IntoIterator<Item = &'static Type>,
+    components: ComponentsBuilder,
+) -> Vec<u8> {
+    let mut types = BTreeMap::new();
+    collect(&ERROR_RESPONSE, &mut types);
+    given.into_iter().for_each(|of| collect(of, &mut types));
+    let components =
+        types.into_values().fold(components, |components, of| components.schema(of.name, schema(object(of))));
     let components = components
         .security_scheme("bearer", SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()))
         .security_scheme("basic", SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Basic).build()))
         .security_scheme("header", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-ss-id"))));
     let requirements = ["bearer", "basic", "header"].map(|name| SecurityRequirement::new(name, [""; 0]));
-    let info = InfoBuilder::new().title("usage-rollup").version(env!("CARGO_PKG_VERSION")).description(Some(
-        "Usage reports of a multi-tenant secure-messaging platform. /api/docs is the same for people.",
-    ));
+    let info = InfoBuilder::new().title("usage-rollup").version(env!("CARGO_PKG_VERSION"));
     let document = OpenApiBuilder::new()
-        .info(info.build())
+        .info(info.description(Some(description)).build())
         .paths(paths.build())
         .components(Some(components.build()))
         .security(Some(requirements))
