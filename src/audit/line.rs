@@ -65,7 +65,7 @@ pub(super) struct Line {
     /// Of its input.
     pub number: u64,
     /// What its content is told from others' by.
-    pub content: Fingerprint,
+    content: Fingerprint,
     /// Whether no more is there of that content than what numbers rest on.
     pub is_bare: bool,
 }
@@ -93,17 +93,17 @@ pub(super) struct Judged {
 pub(super) fn read(service: Uuid, slices: &[DaySlice<'_>], masks: &Masks) -> Result<Vec<Line>, EventLogError> {
     let mut lines = Vec::new();
     for (slice, number) in slices.iter().zip(0..) {
-        lines.extend(read_slice(service, (slice, number), masks, |_, _| {})?);
+        lines.extend(read_slice(service, (slice, number), masks, |_| {})?);
     }
     Ok(lines)
 }
 
-/// Reads a service's lines of a slice, which has this number among those of its day. `take` gets each one whole, with its row.
+/// Reads a service's lines of a slice, which has this number among those of its day, by their rows. `take` gets each one whole.
 pub(super) fn read_slice(
     service: Uuid,
     (slice, number): (&DaySlice<'_>, usize),
     masks: &Masks,
-    mut take: impl FnMut(LogLine<'_>, usize),
+    mut take: impl FnMut(LogLine<'_>),
 ) -> Result<Vec<Line>, EventLogError> {
     let segment = slice.open()?;
     let positions = positions(service, &segment, slice)?;
@@ -117,7 +117,7 @@ pub(super) fn read_slice(
             let source = sources.entry(line.event.source.clone().into_owned());
             let source = source.or_insert_with(|| line.event.source.as_ref().into()).clone();
             lines.push(Line::of(&line, source, (number, *row), content));
-            take(line, *row);
+            take(line);
         }
         Ok(())
     })?;

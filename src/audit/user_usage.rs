@@ -68,30 +68,19 @@ pub struct UsersUsage {
 /// A service's lines in a slice, and what each says of users. It stays as it is, for segments do.
 #[derive(Debug)]
 pub struct UserLines {
+    /// By their rows.
     lines: Vec<Line>,
-    /// In the order of their rows.
-    deeds: Vec<Deed>,
-}
-
-/// What an event says of users.
-#[derive(Debug)]
-struct Deed {
-    row: usize,
-    time: Instant,
-    event_type: EventType,
-    data: EventData<'static>,
+    /// Of each line.
+    data: Vec<EventData<'static>>,
 }
 
 impl UserLines {
     /// # Errors
     /// When the segment can't be read or is damaged.
     pub fn read(service: Uuid, slice: &DaySlice<'_>, masks: &Masks) -> Result<Self, EventLogError> {
-        let mut deeds = Vec::new();
-        let lines = line::read_slice(service, (slice, 0), masks, |line, row| {
-            let event = line.event;
-            deeds.push(Deed { row, time: event.time, event_type: event.event_type, data: owned(event.data) });
-        })?;
-        Ok(Self { lines, deeds })
+        let mut data = Vec::new();
+        let lines = line::read_slice(service, (slice, 0), masks, |line| data.push(owned(line.event.data)))?;
+        Ok(Self { lines, data })
     }
 
     /// How many lines.
@@ -105,8 +94,16 @@ impl UserLines {
         self.lines.is_empty()
     }
 
-    fn deed(&self, row: usize) -> Option<&Deed> {
-        self.deeds.binary_search_by_key(&row, |deed| deed.row).ok().map(|at| &self.deeds[at])
+    /// The lines, as those of the slice with this number among those of its day.
+    fn of_slice(&self, slice: usize) -> impl Iterator<Item = Line> {
+        self.lines.iter().cloned().map(move |mut line| {
+            line.slice = slice;
+            line
+        })
+    }
+
+    fn data_of(&self, row: usize) -> Option<&EventData<'static>> {
+        self.lines.binary_search_by_key(&row, |line| line.row).ok().map(|at| &self.data[at])
     }
 }
 
@@ -141,16 +138,14 @@ impl UsersUsage {
         orders: &ContentOrders,
     ) -> Result<(), EventLogError> {
         let Asked { service, identity_window: window, .. } = self.asked;
-        let of_slice = |(read, slice): (&Arc<UserLines>, usize)| {
-            let lines: Vec<Line> = read.lines.iter().map(|line| Line { slice, ..line.clone() }).collect();
-            lines
-        };
-        let lines = read.iter().zip(0..).flat_map(of_slice).collect();
+        let lines = read.iter().zip(0..).flat_map(|(read, slice)| read.of_slice(slice)).collect();
         let judged = line::judge(service, lines, slices, (voids, orders), &self.earlier, window)?;
         let (start, end) = (self.asked.zone.start_of(self.asked.period), self.asked.end());
         let counted = judged.lines.iter().zip(&judged.fates).filter(|(_, fate)| **fate == Fate::Counts);
-        for deed in counted.filter_map(|(line, _)| read[line.slice].deed(line.row)).filter(|deed| deed.time < end) {
-            self.take(deed, deed.time >= start);
+        for (line, _) in counted.filter(|(line, _)| line.time < end) {
+            if let Some(data) = read[line.slice].data_of(line.row) {
+                self.take(line, data, line.time >= start);
+            }
         }
         self.earlier.end_day(&judged, slices, false, partition.next().utc_start(), window);
         Ok(())
@@ -162,8 +157,8 @@ impl UsersUsage {
         self.users
     }
 
-    fn take(&mut self, deed: &Deed, is_in_period: bool) {
-        let Deed { time, event_type, data, .. } = deed;
+    fn take(&mut self, line: &Line, data: &EventData<'_>, is_in_period: bool) {
+        let Line { time, event_type, .. } = line;
         let recipients = data.recipient_user_guids.as_deref().unwrap_or_default();
         let named = data.user_guid.iter().chain(&data.invited_by_user_guid).chain(recipients);
         for user in named {
@@ -172,14 +167,14 @@ impl UsersUsage {
             user.is_active |= is_in_period;
         }
         if is_in_period {
-            self.count(deed, recipients);
+            self.count(*event_type, data, recipients);
         }
         if let Some(user) = data.user_guid.and_then(|user| self.users.get_mut(&user)) {
             user.take(*time, *event_type, data);
         }
     }
 
-    fn count(&mut self, Deed { event_type, data, .. }: &Deed, recipients: &[Uuid]) {
+    fn count(&mut self, event_type: EventType, data: &EventData<'_>, recipients: &[Uuid]) {
         match event_type {
             EventType::MessageSent => {
                 let attachments = data.attachments.as_deref().unwrap_or_default();

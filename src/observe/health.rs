@@ -92,7 +92,7 @@ impl Health {
         health.judge_dirt(reading.is_being_written(), late_after);
         health.judge_rows(late_after, reading.config.reporting.timezone.start_of(health.today));
         health.judge_inbox(&inbox, late_after)?;
-        health.judge_spool(late_after);
+        health.judge_waiting("sent, and not ingested", health.files.spool, late_after);
         health.note();
         Ok(health)
     }
@@ -220,11 +220,7 @@ impl Health {
     fn judge_inbox(&mut self, inbox: &inbox::Found, late_after: Duration) -> anyhow::Result<()> {
         let ready = inbox::Waiting::of(inbox.ready.iter().map(|file| file.path.as_path()))?;
         let others = ready.files.saturating_sub(self.status.inputs_failed.unsigned_abs());
-        if let Some(since) = ready.since().filter(|since| others > 0 && self.has_passed(*since, late_after)) {
-            let what =
-                format!("in the inbox: {}, the first since {}", some(others, "file"), since.to_rfc3339_seconds());
-            self.late(what, "start the daemon, or take them once, with", &["run", "ingest"]);
-        }
+        self.judge_waiting("in the inbox", inbox::Waiting { files: others, ..ready }, late_after);
         if !inbox.waiting.is_empty() {
             let what = format!("in the inbox, not whole yet: {}", some(inbox.waiting.len() as u64, "file"));
             let advice = "it waits for the writer to rest, or for the last line to end with a newline";
@@ -233,12 +229,12 @@ impl Health {
         Ok(())
     }
 
-    /// Whoever sent it was told that it is safe, and it is in no number yet.
-    fn judge_spool(&mut self, late_after: Duration) {
-        let spool = self.files.spool;
-        if let Some(since) = spool.since().filter(|since| self.has_passed(*since, late_after)) {
-            let files = some(i128::from(spool.files), "file");
-            let what = format!("sent, and not ingested: {files}, the first since {}", since.to_rfc3339_seconds());
+    /// Files that are in no number yet, though they could be for long.
+    fn judge_waiting(&mut self, place: &str, waiting: inbox::Waiting, late_after: Duration) {
+        let since = waiting.since().filter(|since| waiting.files > 0 && self.has_passed(*since, late_after));
+        if let Some(since) = since {
+            let files = some(waiting.files, "file");
+            let what = format!("{place}: {files}, the first since {}", since.to_rfc3339_seconds());
             self.late(what, "start the daemon, or take them once, with", &["run", "ingest"]);
         }
     }

@@ -134,7 +134,11 @@ struct Apart {
 }
 
 impl Apart {
-    fn start() -> Self {
+    /// One that takes events; none where that can't be tested.
+    fn start() -> Option<Self> {
+        if can_not_be_tested() {
+            return None;
+        }
         let binary = Binary::new(On::Sqlite)
             .with("USAGE_ROLLUP__API__LISTEN", "127.0.0.1:0")
             .with("USAGE_ROLLUP__SCHEDULE__INGEST", "* * * * * *")
@@ -142,7 +146,9 @@ impl Apart {
         fs::create_dir(binary.path("data")).unwrap();
         let mut command = binary.in_own_mounts(DAEMON, events::NOW);
         let (server, log) = Server::of(&mut command, || printed_key(&fs::read_to_string(binary.path("key")).unwrap()));
-        Self { binary, server, log, acknowledged: Vec::new() }
+        let mut daemon = Self { binary, server, log, acknowledged: Vec::new() };
+        assert!(daemon.accepts("first", 1));
+        Some(daemon)
     }
 
     fn does(&self, script: &str) -> String {
@@ -180,11 +186,7 @@ impl Apart {
 
 #[test]
 fn what_is_sent_to_a_full_disk_is_refused_until_there_is_room() {
-    if can_not_be_tested() {
-        return;
-    }
-    let mut daemon = Apart::start();
-    assert!(daemon.accepts("first", 1));
+    let Some(mut daemon) = Apart::start() else { return };
     // There is room for a part of it.
     daemon.does(&format!("{FILL}; truncate -s -128K data/ballast"));
     assert!(!daemon.accepts("large", 4_000));
@@ -201,11 +203,7 @@ fn what_is_sent_to_a_full_disk_is_refused_until_there_is_room() {
 
 #[test]
 fn what_is_sent_to_a_read_only_disk_is_refused_until_it_can_be_written() {
-    if can_not_be_tested() {
-        return;
-    }
-    let mut daemon = Apart::start();
-    assert!(daemon.accepts("first", 1));
+    let Some(mut daemon) = Apart::start() else { return };
     // A file that is open can be written still, as long as it is not sealed.
     daemon.does("mkdir ro; mount --bind data ro; mount -o remount,bind,ro ro; mount --move ro data");
     let mut tries = 0..;

@@ -10,21 +10,25 @@ const MONTH_AND_DAY: &str = "((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[
 const ANY_YEAR: &str = "(000[1-9]|00[1-9][0-9]|0[1-9][0-9][0-9]|[1-9][0-9][0-9][0-9])";
 const ANY_LEAP_DAY: &str = "[0-9][0-9](0[48]|[2468][048]|[13579][26])-02-29";
 const TIME_OF_DAY: &str = "T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z";
-const TIME: &str = "(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)?";
+
+/// A date.
+fn any_date() -> String {
+    format!("({ANY_YEAR}-{MONTH_AND_DAY}|{ANY_LEAP_DAY})")
+}
 
 /// Nothing, a date, or an instant.
 pub(super) fn any() -> String {
-    format!("^(|({ANY_YEAR}-{MONTH_AND_DAY}|{ANY_LEAP_DAY}){TIME})$")
+    format!("^(|{}({TIME_OF_DAY})?)$", any_date())
 }
 
 /// A date, or an instant.
 pub(super) fn date_or_instant() -> String {
-    format!("^({ANY_YEAR}-{MONTH_AND_DAY}|{ANY_LEAP_DAY}){TIME}$")
+    format!("^{}({TIME_OF_DAY})?$", any_date())
 }
 
 /// An instant.
 pub(super) fn instant() -> String {
-    format!("^({ANY_YEAR}-{MONTH_AND_DAY}|{ANY_LEAP_DAY}){TIME_OF_DAY}$")
+    format!("^{}{TIME_OF_DAY}$", any_date())
 }
 
 /// An instant of this year or later, before a day.
@@ -34,7 +38,7 @@ pub(super) fn instant_before(first_year: i32, day: Day) -> String {
 
 /// Nothing, a date up to this one, or an instant before it.
 pub(super) fn through(day: Day) -> String {
-    format!("^(|({}){TIME}|{})$", before(FIRST_YEAR, day), day.date())
+    format!("^(|({})({TIME_OF_DAY})?|{})$", before(FIRST_YEAR, day), day.date())
 }
 
 /// A date of this year or later, before a day.

@@ -10,10 +10,10 @@ use utoipa::openapi::path::{
 };
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::{
-    ComponentsBuilder, Content, ContentBuilder, Ref, RefOr, Required, Response, ResponseBuilder, ResponsesBuilder,
+    ComponentsBuilder, Content, ContentBuilder, Required, Response, ResponseBuilder, ResponsesBuilder,
 };
 
-use super::{dates, metadata, openapi};
+use super::{dates, full_path, metadata, openapi};
 use crate::api::events::about::{ANSWERS, BODY, FORMS, HEADERS, Holds, REFUSALS, SUMMARY};
 use crate::api::events::{ANSWER, OPERATION, PATH};
 use crate::api::wire::response_status::ERROR_RESPONSE;
@@ -23,13 +23,9 @@ use crate::model::{Day, Instant};
 /// The schema of an event.
 const EVENT: &str = "Event";
 
-fn full_path() -> String {
-    format!("/api/{PATH}")
-}
-
 /// The document, on a day, of a server that takes events from an instant on.
 pub(super) fn document(earliest: Instant, today: Day) -> Vec<u8> {
-    let paths = PathsBuilder::new().path(full_path(), PathItem::new(HttpMethod::Post, operation()));
+    let paths = PathsBuilder::new().path(full_path(PATH), PathItem::new(HttpMethod::Post, operation()));
     let components = ComponentsBuilder::new().schema(EVENT, openapi::schema(event(earliest, today)));
     let description = "Sending usage events (CloudEvents). /api/docs is the same for people.";
     openapi::document(description, paths, [&ANSWER], components)
@@ -48,11 +44,10 @@ fn event(earliest: Instant, today: Day) -> Json {
 }
 
 fn operation() -> Operation {
-    let reference = || json!({"$ref": format!("#/components/schemas/{EVENT}")});
     let body = FORMS.iter().fold(RequestBodyBuilder::new(), |body, (content_type, holds, _)| {
         let schema = match holds {
-            Holds::Event => reference(),
-            Holds::Events => json!({"type": "array", "items": reference()}),
+            Holds::Event => openapi::reference(EVENT),
+            Holds::Events => json!({"type": "array", "items": openapi::reference(EVENT)}),
             Holds::Lines => json!({"type": "string"}),
         };
         body.content(*content_type, ContentBuilder::new().schema(Some(openapi::schema(schema))).build())
@@ -82,16 +77,15 @@ fn header(name: &str) -> Parameter {
 }
 
 fn answer(status: &str, meaning: &str) -> Response {
-    let reference = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
     let content = match status {
         // A body that can't be told apart is refused as a whole.
-        "400" => openapi::schema(json!({"anyOf": [reference(ANSWER.name), reference(ERROR_RESPONSE.name)]})),
-        _ => RefOr::Ref(Ref::from_schema_name(ANSWER.name)),
+        "400" => json!({"anyOf": [openapi::reference(ANSWER.name), openapi::reference(ERROR_RESPONSE.name)]}),
+        _ => openapi::reference(ANSWER.name),
     };
     ResponseBuilder::new()
         .description(meaning)
         .header("X-Request-Id", openapi::text_header())
-        .content("application/json", Content::new(Some(content)))
+        .content("application/json", Content::new(Some(openapi::schema(content))))
         .build()
 }
 
@@ -100,7 +94,7 @@ pub(super) fn described() -> Markup {
     html! {
         h2 id=(OPERATION) { (OPERATION) }
         p { (SUMMARY) }
-        table { tr { th { "Route" } td { code { "POST " (full_path()) } } } }
+        table { tr { th { "Route" } td { code { "POST " (full_path(PATH)) } } } }
         h3 { "Body" }
         p { (BODY) }
         table {

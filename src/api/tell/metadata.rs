@@ -40,7 +40,7 @@ pub(super) fn index() -> Markup {
                     @for format in FORMATS {
                         td { a href={ "/api/" (format) "/metadata?op=" (route.operation) } { (format.to_uppercase()) } }
                     }
-                    td { code { "GET " (full_path(route)) } }
+                    td { code { "GET " (full_path(route.path)) } }
                 }
             }
         }
@@ -70,7 +70,7 @@ pub(super) fn described(route: &Route) -> Markup {
     html! {
         p { (route.about.summary) }
         table {
-            tr { th { "Route" } td { code { "GET " (full_path(route)) } } }
+            tr { th { "Route" } td { code { "GET " (full_path(route.path)) } } }
             tr { th { "By name" } td { code { "GET /api/{json,xml,csv,jsv}/reply/" (route.operation) } " and " code { "GET /api/" (route.operation) } } }
         }
         @if !route.about.takes.is_empty() {

@@ -8,10 +8,12 @@ mod reference;
 mod sample;
 
 use super::Api;
+use super::about::Gives;
 use super::error::ApiError;
 use super::format::Format;
 use super::reply::Reply;
-use super::routes::{ROUTES, Route};
+use super::routes::ROUTES;
+use super::wire::document::Type;
 use crate::model::Day;
 
 /// What a browser may do with a page: show it. There is no script in any, and nothing from elsewhere.
@@ -89,7 +91,15 @@ impl Page {
     }
 }
 
-/// Where an operation is, with the prefix.
-fn full_path(route: &Route) -> String {
-    format!("/api/{}", route.path)
+/// A path with the prefix.
+fn full_path(path: &str) -> String {
+    format!("/api/{path}")
+}
+
+/// The types of what operations answer with, each as often as it is.
+fn answered() -> impl Iterator<Item = &'static Type> {
+    ROUTES.iter().filter_map(|route| match route.about.gives {
+        Gives::Document(of) | Gives::Report(of) => Some(of),
+        Gives::Rows => None,
+    })
 }

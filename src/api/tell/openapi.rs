@@ -15,7 +15,7 @@ use utoipa::openapi::{
     ResponseBuilder, ResponsesBuilder, Schema,
 };
 
-use super::{dates, full_path};
+use super::{answered, dates, full_path};
 use crate::api::about::{Gives, Kind, Need, Param};
 use crate::api::format::Format;
 use crate::api::routes::{ROUTES, Route};
@@ -45,11 +45,7 @@ const ERRORS: [(&str, &str); 10] = [
 /// The document of the reports, on a day.
 pub(super) fn reports(today: Day) -> Vec<u8> {
     let paths = ROUTES.iter().fold(PathsBuilder::new(), |paths, route| {
-        paths.path(full_path(route), PathItem::new(HttpMethod::Get, operation(route, today)))
-    });
-    let given = ROUTES.iter().filter_map(|route| match route.about.gives {
-        Gives::Document(of) | Gives::Report(of) => Some(of),
-        Gives::Rows => None,
+        paths.path(full_path(route.path), PathItem::new(HttpMethod::Get, operation(route, today)))
     });
     let components = ERRORS.iter().fold(ComponentsBuilder::new(), |components, (status, meaning)| {
         components.response(error_name(status), error(status, meaning))
@@ -57,7 +53,7 @@ pub(super) fn reports(today: Day) -> Vec<u8> {
     document(
         "Usage reports of a multi-tenant secure-messaging platform. /api/docs is the same for people.",
         paths,
-        given,
+        answered(),
         components,
     )
 }
@@ -206,15 +202,14 @@ pub(super) fn text_header() -> Header {
 }
 
 pub(super) fn error(status: &str, meaning: &str) -> Response {
-    let text = text_header;
     let response = ResponseBuilder::new()
         .description(meaning)
-        .header("X-Request-Id", text())
+        .header("X-Request-Id", text_header())
         .content("application/json", Content::new(Some(RefOr::Ref(Ref::from_schema_name(ERROR_RESPONSE.name)))));
     match status {
-        "401" => response.header("WWW-Authenticate", text()).build(),
-        "405" => response.header("Allow", text()).build(),
-        "429" | "503" => response.header("Retry-After", text()).build(),
+        "401" => response.header("WWW-Authenticate", text_header()).build(),
+        "405" => response.header("Allow", text_header()).build(),
+        "429" | "503" => response.header("Retry-After", text_header()).build(),
         _ => response.build(),
     }
 }
@@ -245,7 +240,6 @@ fn object(of: &Type) -> Json {
 }
 
 fn held(kind: &MemberKind) -> Json {
-    let reference = |of: &Type| json!({"$ref": format!("#/components/schemas/{}", of.name)});
     match kind {
         MemberKind::Text => json!({"type": "string"}),
         MemberKind::Guid => json!({"type": "string", "pattern": GUID}),
@@ -254,9 +248,14 @@ fn held(kind: &MemberKind) -> Json {
         MemberKind::Double => json!({"type": "number", "format": "double"}),
         MemberKind::Integer => json!({"type": "integer", "format": "int64"}),
         MemberKind::Choice(choice) => json!({"type": "string", "title": choice.name, "enum": choice.values}),
-        MemberKind::Object(of) => reference(of),
-        MemberKind::List(of) => json!({"type": "array", "items": reference(of)}),
+        MemberKind::Object(of) => reference(of.name),
+        MemberKind::List(of) => json!({"type": "array", "items": reference(of.name)}),
     }
+}
+
+/// The schema of this name.
+pub(super) fn reference(name: &str) -> Json {
+    json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
 /// A schema as utoipa has it.

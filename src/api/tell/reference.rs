@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::{events, metadata};
-use crate::api::about::Gives;
+use super::{answered, events, metadata};
 use crate::api::events::{ANSWER, OPERATION};
 use crate::api::routes::ROUTES;
 use crate::api::wire::document::{Kind, Type};
@@ -45,11 +44,7 @@ pub(super) fn page() -> Markup {
 /// Types that are members of others, and what errors are told in.
 fn inner_types() -> BTreeMap<&'static str, &'static Type> {
     let mut types = BTreeMap::from([(ERROR_RESPONSE.name, &ERROR_RESPONSE)]);
-    let answered = ROUTES.iter().filter_map(|route| match route.about.gives {
-        Gives::Document(of) | Gives::Report(of) => Some(of),
-        Gives::Rows => None,
-    });
-    let mut open: Vec<&'static Type> = answered.chain([&ERROR_RESPONSE, &ANSWER]).collect();
+    let mut open: Vec<&'static Type> = answered().chain([&ERROR_RESPONSE, &ANSWER]).collect();
     while let Some(of) = open.pop() {
         for member in of.all_members() {
             if let Kind::Object(inner) | Kind::List(inner) = member.kind

@@ -36,10 +36,7 @@ fn of_type(of: EventType, times: &Times) -> Value {
     let mut event = object([
         attribute(envelope::SPECVERSION, one_of(&["1.0"])),
         attribute(envelope::ID, identifier()),
-        attribute(
-            envelope::SOURCE,
-            json!({"type": "string", "pattern": URI_REFERENCE, "description": "At most 256 bytes."}),
-        ),
+        attribute(envelope::SOURCE, json!({"type": "string", "pattern": URI_REFERENCE, "description": at_most()})),
         attribute(envelope::TYPE, one_of(&[of.name()])),
         attribute(envelope::SUBJECT, json!({"type": "string", "pattern": GUID, "description": "The service."})),
         attribute(envelope::TIME, text(&times.of_events)),
@@ -104,5 +101,9 @@ pub(super) fn text(pattern: &str) -> Value {
 
 /// What is too long is told in words: a schema counts characters.
 fn identifier() -> Value {
-    json!({"type": "string", "minLength": 1, "description": "At most 256 bytes."})
+    json!({"type": "string", "minLength": 1, "description": at_most()})
+}
+
+fn at_most() -> String {
+    format!("At most {} bytes.", envelope::MAX_IDENTIFIER_BYTES)
 }

@@ -80,7 +80,7 @@ pub struct Waiting {
     pub files: u64,
     pub bytes: u64,
     /// When the file came that waits longest: neither its name nor its content has changed since.
-    since: Option<SystemTime>,
+    pub since: Option<SystemTime>,
 }
 
 /// What lies in the inbox, ready or not, without a look into any file. An inbox that is not there holds nothing.
