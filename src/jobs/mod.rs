@@ -69,6 +69,9 @@ use crate::store::{JobEnd, JobOutcome, Lease, LeaseError, Store};
 
 /// In the data directory: who holds it locked may write.
 const LOCK_FILE: &str = "writer.lock";
+/// How far the threads that read, decode and fold stand back (`nice(2)`): behind the store's connection, which all work waits
+/// for in the end and which would get its turn too late among them, and behind the API.
+const NICENESS: i32 = 10;
 
 /// One installation: a data directory with its store and event log, and how it is configured.
 #[derive(Clone)]
@@ -151,12 +154,14 @@ impl Installation {
         let name = belonging::settle(data_dir, &log, &store, &config.store.url).await?;
         must_be_in(store.settle_zone(config.reporting.timezone.name()).await?, &config)?;
         let masks = store.masks().await?;
-        let threads = |name: &'static str| {
+        let threads = |name: &'static str, niceness: i32| {
             let threads = ThreadPoolBuilder::new().num_threads(config.rollup.threads);
+            // Where the system does not allow it, all goes as it would without.
+            let threads = threads.start_handler(move |_| _ = rustix::process::nice(niceness));
             let threads = threads.thread_name(move |index| format!("{name}-{index}")).build();
             threads.map(Arc::new).context("cannot start the threads for rolling up")
         };
-        let (fold_threads, merge_threads) = (threads("fold")?, threads("merge")?);
+        let (fold_threads, merge_threads) = (threads("fold", NICENESS)?, threads("merge", 0)?);
         Ok(Self {
             log,
             masks,
