@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::failpoint::{Point, Step, reach, record};
 
@@ -24,19 +24,53 @@ pub fn create_dir(path: &Path) -> io::Result<()> {
     sync_dir(parent.unwrap_or(Path::new(".")))
 }
 
+/// A file that is being written. Once it is finished it is durable, but for its name.
+#[derive(Debug)]
+pub struct NewFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl NewFile {
+    /// Creates it, empty.
+    ///
+    /// # Errors
+    /// When it can't be created.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let file = File::create(path)?;
+        record(Step::Created(path));
+        reach(Point::FileCreated)?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Adds to its content.
+    ///
+    /// # Errors
+    /// When it can't be written; a part may be there.
+    pub fn write_all(&mut self, content: &[u8]) -> io::Result<()> {
+        self.file.write_all(content)
+    }
+
+    /// Makes its content durable.
+    ///
+    /// # Errors
+    /// When it can't be synced.
+    pub fn finish(self) -> io::Result<()> {
+        reach(Point::FileWritten)?;
+        self.file.sync_all()?;
+        record(Step::Synced(&self.path));
+        reach(Point::FileSynced)
+    }
+}
+
 /// Creates a file with this content, which is durable then, but for its name.
 ///
 /// # Errors
 /// When it can't be created, written or synced; half of it may be there.
 pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    record(Step::Created(path));
-    reach(Point::FileCreated)?;
+    let mut file = NewFile::create(path)?;
     file.write_all(content)?;
-    reach(Point::FileWritten)?;
-    file.sync_all()?;
-    record(Step::Synced(path));
-    reach(Point::FileSynced)
+    file.finish()
 }
 
 /// Gives a file whose content is durable its final name.

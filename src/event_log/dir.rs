@@ -34,6 +34,14 @@ pub enum Orphan {
     Lost,
 }
 
+/// The files that lay in the directories at one moment.
+#[derive(Debug)]
+pub struct FoundFiles {
+    unfinished: Vec<PathBuf>,
+    /// By their relative paths.
+    segments: Vec<String>,
+}
+
 /// What became of a file that was to be copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Copying {
@@ -107,16 +115,6 @@ impl EventLogDir {
         FileHash::of(&self.path_of(relative))
     }
 
-    /// Makes a segment's file durable under its final name: write under a temporary name, fsync, rename, fsync the
-    /// directory. The final name is new, for it holds a fresh UUID.
-    ///
-    /// # Errors
-    /// When a step fails; what is left behind is an unfinished file or an orphan, never half a segment.
-    pub fn write(&self, relative: &str, content: &[u8]) -> Result<(), EventLogError> {
-        self.stage(relative, content)?;
-        self.publish(relative)
-    }
-
     /// Copies a segment's file from another directory, durably, in the same steps.
     ///
     /// # Errors
@@ -138,16 +136,8 @@ impl EventLogDir {
         Ok(Copying::Copied)
     }
 
-    /// Makes a segment's file durable under its temporary name.
-    ///
-    /// # Errors
-    /// When a step fails; what is left behind is an unfinished file.
-    pub fn stage(&self, relative: &str, content: &[u8]) -> Result<(), EventLogError> {
-        let unfinished = self.unfinished_of(relative);
-        durable::write(&unfinished, content).map_err(EventLogError::io("write", &unfinished))
-    }
-
-    /// Gives a file that is durable under its temporary name its final one.
+    /// Gives a file that is durable under its temporary name its final one, which is new, for it holds a fresh UUID: it is
+    /// renamed, and the directory synced.
     ///
     /// # Errors
     /// When a step fails, or the next writer has removed the file.
@@ -177,24 +167,39 @@ impl EventLogDir {
         folders.iter().filter(|folder| folder.exists()).try_for_each(|folder| sync_dir(folder))
     }
 
-    fn unfinished_of(&self, relative: &str) -> PathBuf {
+    /// Where a segment's file lies until it is published.
+    pub(super) fn unfinished_of(&self, relative: &str) -> PathBuf {
         self.unfinished.join(Path::new(relative).file_name().unwrap_or_default())
+    }
+
+    /// What lies about. Where it is listed before the catalog is read, and by whoever holds the lease still when that is done,
+    /// none of it is another writer's that goes on with it.
+    ///
+    /// # Errors
+    /// When a directory can't be read.
+    pub fn found(&self) -> Result<FoundFiles, EventLogError> {
+        Ok(FoundFiles { unfinished: entries(&self.unfinished)?, segments: self.files()? })
     }
 
     /// Removes what an earlier run left unfinished, and moves aside segments that the catalog doesn't know: they are kept,
     /// and can be adopted. Returns the orphans' new paths.
     ///
     /// # Errors
-    /// When a directory can't be read, or a file not be moved.
-    pub fn clean_up(&self, live: &HashSet<String>, kind: Orphan) -> Result<Vec<PathBuf>, EventLogError> {
-        for path in entries(&self.unfinished)? {
+    /// When a file can't be removed or moved.
+    pub fn clean_up(
+        &self,
+        found: FoundFiles,
+        live: &HashSet<String>,
+        kind: Orphan,
+    ) -> Result<Vec<PathBuf>, EventLogError> {
+        for path in found.unfinished {
             fs::remove_file(&path).map_err(EventLogError::io("remove", &path))?;
         }
         let aside = match kind {
             Orphan::CutShort => self.orphans.clone(),
             Orphan::Lost => self.orphans.join(LOST),
         };
-        let unknown = self.files()?.into_iter().filter(|relative| !live.contains(relative));
+        let unknown = found.segments.into_iter().filter(|relative| !live.contains(relative));
         unknown.map(|relative| move_aside(&self.path_of(&relative), &aside.join(&relative))).collect()
     }
 
@@ -265,25 +270,30 @@ fn move_aside(path: &Path, to: &Path) -> Result<PathBuf, EventLogError> {
 mod tests {
     use super::*;
 
+    fn write(log: &EventLogDir, relative: &str, content: &[u8]) {
+        durable::write(&log.unfinished_of(relative), content).unwrap();
+        log.publish(relative).unwrap();
+    }
+
     #[test]
     fn files_that_the_catalog_does_not_know_are_moved_aside_and_kept() {
         let data = tempfile::tempdir().unwrap();
         let log = EventLogDir::open(data.path()).unwrap();
-        log.write("2026-03-04/live.parquet", b"live").unwrap();
-        log.write("mixed/lost.parquet", b"lost").unwrap();
+        write(&log, "2026-03-04/live.parquet", b"live");
+        write(&log, "mixed/lost.parquet", b"lost");
         fs::write(data.path().join("tmp/half.parquet"), b"ha").unwrap();
 
         let live = HashSet::from(["2026-03-04/live.parquet".to_owned()]);
-        let orphans = log.clean_up(&live, Orphan::CutShort).unwrap();
+        let orphans = log.clean_up(log.found().unwrap(), &live, Orphan::CutShort).unwrap();
 
         assert_eq!(orphans, [data.path().join("orphans/mixed/lost.parquet")]);
         assert_eq!(fs::read(&orphans[0]).unwrap(), b"lost");
         assert_eq!(fs::read(log.path_of("2026-03-04/live.parquet")).unwrap(), b"live");
         assert!(!data.path().join("tmp/half.parquet").exists());
 
-        log.write("mixed/older.parquet", b"older").unwrap();
+        write(&log, "mixed/older.parquet", b"older");
         let lost = data.path().join("orphans/lost/mixed/older.parquet");
-        assert_eq!(log.clean_up(&live, Orphan::Lost).unwrap(), std::slice::from_ref(&lost));
+        assert_eq!(log.clean_up(log.found().unwrap(), &live, Orphan::Lost).unwrap(), std::slice::from_ref(&lost));
         assert_eq!(log.orphans().unwrap(), [(lost.clone(), Orphan::Lost), (orphans[0].clone(), Orphan::CutShort)]);
         log.put_adopted(&lost).unwrap();
         log.put_adopted(&log.path_of("2026-03-04/live.parquet")).unwrap();
@@ -292,11 +302,23 @@ mod tests {
         assert_eq!(log.files().unwrap(), ["2026-03-04/live.parquet"]);
     }
 
+    /// As where another writer took over in between.
+    #[test]
+    fn files_that_came_after_they_were_listed_are_left_alone() {
+        let data = tempfile::tempdir().unwrap();
+        let log = EventLogDir::open(data.path()).unwrap();
+        let found = log.found().unwrap();
+        write(&log, "mixed/later.parquet", b"later");
+        fs::write(data.path().join("tmp/half.parquet"), b"ha").unwrap();
+        assert_eq!(log.clean_up(found, &HashSet::new(), Orphan::CutShort).unwrap(), [PathBuf::new(); 0]);
+        assert!(log.path_of("mixed/later.parquet").exists() && data.path().join("tmp/half.parquet").exists());
+    }
+
     #[test]
     fn a_file_is_copied_if_it_is_what_it_must_be() {
         let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (log, copy) = (EventLogDir::open(data.path()).unwrap(), EventLogDir::open(elsewhere.path()).unwrap());
-        log.write("mixed/one.parquet", b"one").unwrap();
+        write(&log, "mixed/one.parquet", b"one");
         let one = log.hash_of("mixed/one.parquet").unwrap();
         let other = FileHash { bytes: 3, hash: [0; 32] };
         assert_eq!(copy.copy_from(&log, "mixed/none.parquet", one).unwrap(), Copying::Missing);

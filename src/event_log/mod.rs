@@ -16,6 +16,7 @@ mod reader;
 mod rewrite;
 mod rows;
 mod schema;
+mod sink;
 mod strip;
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 pub use decode::{Block, BlockReader, Id, IdRead, ServiceRun};
-pub use dir::{Copying, EventLogDir, Orphan};
+pub use dir::{Copying, EventLogDir, FoundFiles, Orphan};
 pub use files::{FileHash, copy_file};
 pub use packed::PackedEvents;
 pub use reader::{OpenSegment, SegmentReader};

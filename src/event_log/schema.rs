@@ -8,6 +8,8 @@ use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata}
 use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use parquet::schema::types::SchemaDescriptor;
 
+use crate::model::Member;
+
 pub(super) const GUID_BYTES: i32 = 16;
 
 /// The schema of whole rows, whose columns every segment has.
@@ -76,6 +78,35 @@ fn fields() -> Vec<Field> {
         Field::new("line", DataType::Int64, false),
         Field::new("is_copy", DataType::Boolean, false),
     ]
+}
+
+/// The column that a member is kept in. Its leaves are several where it is a list of more than one thing.
+pub(super) const fn column_of(member: Member) -> &'static str {
+    match member {
+        Member::MessageGuid => "message_guid",
+        Member::UserGuid => "user_guid",
+        Member::RecipientUserGuids => "recipient_user_guids",
+        Member::RecipientCount => "recipient_count",
+        Member::Attachments => "attachments",
+        Member::AttachmentGuid => "attachment_guid",
+        Member::SizeBytes => "size_bytes",
+        Member::Feature => "feature",
+        Member::Quantity => "quantity",
+        Member::GroupType => "group_type",
+        Member::GroupName => "group_name",
+        Member::GroupGuid => "group_guid",
+        Member::EmailAddress => "email_address",
+        Member::FirstName => "first_name",
+        Member::LastName => "last_name",
+        Member::IsAlias => "is_alias",
+        Member::InvitedByUserGuid => "invited_by_user_guid",
+        Member::InvitedByEmailAddress => "invited_by_email_address",
+        Member::ToolbarVersion => "toolbar_version",
+        Member::VoidedSource => "voided_source",
+        Member::VoidedId => "voided_id",
+        Member::VoidedTime => "voided_time",
+        Member::Patch => "service_patch",
+    }
 }
 
 /// What a bare row keeps of the content that is no longer there.

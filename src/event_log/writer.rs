@@ -13,6 +13,7 @@ use super::checked::PageHashes;
 use super::columns::SegmentColumns;
 use super::packed::Key;
 use super::schema::Layout;
+use super::sink::SegmentSink;
 use super::{EventLogDir, EventLogError, PackedEvents, Segment, SegmentEnd, SegmentPartition};
 use crate::model::{Day, Instant};
 
@@ -25,8 +26,6 @@ const FEW_SERVICES: usize = 256;
 
 /// Rows of a page, which is the least that a reader must decode.
 const ROWS_PER_PAGE: usize = 2_048;
-/// What a row takes in the file, about.
-const LIKELY_ROW_BYTES: usize = 72;
 const ROWS_PER_GROUP: usize = 64 * ROWS_PER_PAGE;
 
 /// The rows of a batch, in order.
@@ -57,9 +56,6 @@ struct Row {
     length: u32,
 }
 
-/// Makes a file of a relative path and its content.
-type WriteFile = fn(&EventLogDir, &str, &[u8]) -> Result<(), EventLogError>;
-
 /// Writes batches of events as segments.
 pub struct SegmentWriter {
     dir: EventLogDir,
@@ -78,9 +74,10 @@ impl SegmentWriter {
     /// Orders all events, makes segments of them, and makes those durable. Packs come in order of arrival.
     ///
     /// # Errors
-    /// When rows can't be encoded or a file not be written.
+    /// When rows can't be encoded or a file not be written; what is left behind is an unfinished file or an orphan, never half
+    /// a segment.
     pub fn write(&self, packs: &[PackedEvents]) -> Result<Vec<Segment>, EventLogError> {
-        self.write_files(packs, EventLogDir::write)
+        self.write_files(packs, |segment| self.dir.publish(&segment.path))
     }
 
     /// The same, but for that the files lie aside until they are published ([`EventLogDir::publish`]), and go with the next
@@ -89,10 +86,15 @@ impl SegmentWriter {
     /// # Errors
     /// When rows can't be encoded or a file not be written.
     pub fn stage(&self, packs: &[PackedEvents]) -> Result<Vec<Segment>, EventLogError> {
-        self.write_files(packs, EventLogDir::stage)
+        self.write_files(packs, |_| Ok(()))
     }
 
-    fn write_files(&self, packs: &[PackedEvents], write: WriteFile) -> Result<Vec<Segment>, EventLogError> {
+    /// Calls `done` with each segment whose file is durable under its temporary name.
+    fn write_files(
+        &self,
+        packs: &[PackedEvents],
+        done: impl Fn(&Segment) -> Result<(), EventLogError> + Sync,
+    ) -> Result<Vec<Segment>, EventLogError> {
         let prepared = prepare(packs);
         let layout = if packs.iter().any(PackedEvents::is_bare) { Layout::Bare } else { Layout::Whole };
         let next = AtomicUsize::new(0);
@@ -106,8 +108,8 @@ impl SegmentWriter {
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(segment) = prepared.segments.get(index) else { break };
-                let (segment, content) = encoder.segment(packs, &prepared.rows, &segment.groups)?;
-                write(&self.dir, &segment.path, content)?;
+                let segment = encoder.segment(&self.dir, packs, &prepared.rows, &segment.groups)?;
+                done(&segment)?;
                 written.push((index, segment));
             }
             self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(encoder);
@@ -200,46 +202,53 @@ struct Encoder {
     layout: Layout,
     columns: SegmentColumns,
     gathered: Gathered,
-    content: Vec<u8>,
+    /// The sink's.
+    buffer: Vec<u8>,
 }
 
 impl Encoder {
     fn new(layout: Layout) -> Result<Self, EventLogError> {
         let columns = SegmentColumns::new(layout)?;
-        Ok(Self { layout, columns, gathered: Gathered::default(), content: Vec::new() })
+        Ok(Self { layout, columns, gathered: Gathered::default(), buffer: Vec::new() })
     }
 
-    /// Encodes a segment: what the catalog must know of it, and what its file holds.
+    /// Makes a segment's file, durable under its temporary name, and tells what the catalog must know of it.
     fn segment(
         &mut self,
+        dir: &EventLogDir,
         packs: &[PackedEvents],
         rows: &[Row],
         groups: &[Group],
-    ) -> Result<(Segment, &[u8]), EventLogError> {
-        let end_at = self.encode(packs, rows, groups)?;
-        let content = &self.content;
+    ) -> Result<Segment, EventLogError> {
         let partitions = partitions(groups);
         let only_day = (partitions.len() == 1).then(|| partitions[0].day);
         let id = Uuid::now_v7();
         let path = EventLogDir::relative_path(only_day, id);
-        let segment = Segment {
+        let mut sink = SegmentSink::create(dir.unfinished_of(&path), std::mem::take(&mut self.buffer))?;
+        let end_at = self.encode(&mut sink, packs, rows, groups).map_err(|error| sink.explain(error))?;
+        let (written, buffer) = sink.finish()?;
+        self.buffer = buffer;
+        Ok(Segment {
             id,
             path,
             rows: row_count(groups) as u64,
-            bytes: content.len() as u64,
-            hash: *blake3::hash(content).as_bytes(),
-            end: SegmentEnd { at: end_at as u64, hash: *blake3::hash(&content[end_at..]).as_bytes() },
+            bytes: written.bytes,
+            hash: written.hash,
+            end: SegmentEnd { at: end_at as u64, hash: written.end_hash },
             partitions,
-        };
-        Ok((segment, content))
+        })
     }
 
-    /// Makes the file of the rows of these groups, and tells where its end begins, which tells of its pages.
-    fn encode(&mut self, packs: &[PackedEvents], rows: &[Row], groups: &[Group]) -> Result<usize, EventLogError> {
-        let Self { layout, columns, gathered, content } = self;
-        content.clear();
-        content.reserve(row_count(groups) * LIKELY_ROW_BYTES);
-        let mut file = SerializedFileWriter::new(content, layout.parquet().root_schema_ptr(), layout.properties())?;
+    /// Writes the rows of these groups, and tells where the file's end begins, which tells of its pages.
+    fn encode(
+        &mut self,
+        sink: &mut SegmentSink,
+        packs: &[PackedEvents],
+        rows: &[Row],
+        groups: &[Group],
+    ) -> parquet::errors::Result<usize> {
+        let Self { layout, columns, gathered, .. } = self;
+        let mut file = SerializedFileWriter::new(sink, layout.parquet().root_schema_ptr(), layout.properties())?;
         let mut hashes = PageHashes::default();
         let mut before: Option<Key> = None;
         let mut keys = groups.iter().flat_map(|group| group.keys(rows));
@@ -270,8 +279,11 @@ impl Encoder {
             group.close()?;
         }
         let end = file.bytes_written();
+        file.flush()?;
+        file.inner_mut().begin_end()?;
         file.append_key_value_metadata(hashes.into_metadata());
         file.finish()?;
+        file.flush()?;
         Ok(end)
     }
 }

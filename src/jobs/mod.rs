@@ -213,13 +213,13 @@ impl Installation {
             return self.set_aside_lost(lease).await;
         }
         self.remove_discarded(lease).await?;
-        self.set_aside(Orphan::CutShort).await
+        self.set_aside(lease, Orphan::CutShort).await
     }
 
     /// Sets aside what an older copy of the database does not know: segments that were part of the log. What it would have
     /// removed is set aside with them, for the log may rest on it by now.
     async fn set_aside_lost(&self, lease: &Lease) -> anyhow::Result<usize> {
-        let segments = self.set_aside(Orphan::Lost).await?;
+        let segments = self.set_aside(lease, Orphan::Lost).await?;
         tracing::error!(
             lost_commits = lease.lost_commits(),
             segments,
@@ -232,9 +232,13 @@ impl Installation {
         Ok(segments)
     }
 
-    /// Moves files aside that the catalog does not know.
-    async fn set_aside(&self, kind: Orphan) -> anyhow::Result<usize> {
-        let orphans = self.log.clean_up(&self.store.live_paths().await?, kind)?;
+    /// Moves files aside that the catalog does not know. A writer that was frozen, and lost the lease meanwhile, must not take
+    /// those of the other one for such: so files are listed first, then the catalog is read, and the lease asked for last.
+    async fn set_aside(&self, lease: &Lease, kind: Orphan) -> anyhow::Result<usize> {
+        let found = self.log.found()?;
+        let live = self.store.live_paths().await?;
+        self.store.must_hold(lease).await?;
+        let orphans = self.log.clean_up(found, &live, kind)?;
         for orphan in &orphans {
             tracing::warn!(path = %orphan.display(), "moved aside a segment that the catalog does not know");
         }
@@ -247,6 +251,8 @@ impl Installation {
         if files.is_empty() {
             return Ok(());
         }
+        // What another writer notes is about to lie in its place.
+        self.store.must_hold(lease).await?;
         self.log.remove(&files.iter().map(|file| file.path.clone()).collect::<Vec<String>>())?;
         reach(Point::FilesRemoved)?;
         Ok(self.store.forget_discarded(lease, &files).await?)

@@ -123,6 +123,19 @@ impl Store {
         self.db.readers.sql("SELECT holder FROM lease").value().await
     }
 
+    /// Holds for what was read before: as long as the lease is ours, nobody else has written.
+    ///
+    /// # Errors
+    /// When another writer has taken the lease, or the database fails.
+    pub async fn must_hold(&self, lease: &Lease) -> Result<(), StoreError> {
+        let found = self.db.writer.sql("SELECT epoch FROM lease WHERE id = 1").one().await?.get("epoch")?;
+        if found == lease.epoch() {
+            return Ok(());
+        }
+        self.meters.lost_lease();
+        Err(StoreError::LeaseLost { ours: lease.epoch(), found })
+    }
+
     /// Begins a writer's transaction, if it still holds the lease. The lease's row is held until the transaction ends, so that
     /// no other writer can take it meanwhile.
     pub(super) async fn begin_leased(&self, lease: &Lease) -> Result<Leased, StoreError> {

@@ -171,10 +171,13 @@ impl<'a> RowToWrite<'a> {
 /// revision grows only when one of the 13 numbers changes, and all else is updated in place. What is stored of `open` and
 /// `settling` is as old as the last rollup (`spec/usage.md`, states).
 static ROWS: LazyLock<Insert> = LazyLock::new(|| {
+    // Comparing ends at the first difference. It lies among the last numbers: each message and attachment changes them.
+    let numbers: Vec<&str> = Numbers::COLUMNS.into_iter().rev().collect();
+    let of = |row: &str| numbers.iter().map(|column| format!("{row}.{column}")).collect::<Vec<String>>().join(", ");
     let held_against = include_str!("rows.sql")
-        .replace("{numbers}", &Numbers::COLUMNS.join(", "))
-        .replace("{stored.numbers}", &numbers_of("stored"))
-        .replace("{excluded.numbers}", &numbers_of("excluded"));
+        .replace("{numbers}", &numbers.join(", "))
+        .replace("{stored.numbers}", &of("stored"))
+        .replace("{excluded.numbers}", &of("excluded"));
     let columns =
         [["service_guid"].as_slice(), &Numbers::COLUMNS, &["event_count", "input_digest", "clamped"]].concat();
     let shared = &["period_type", "period", "revision", "state", "computed_at", "closes_at", "since"];

@@ -1,16 +1,21 @@
 //! The contents of single rows, to tell copies from conflicts: as bytes, for nothing has to be made of them.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use parquet::basic::Type;
 use parquet::schema::types::ColumnDescriptor;
 use uuid::Uuid;
 
-use super::page::{ColumnPages, Dictionary, Values};
+use super::cells::Cells;
+use super::page::{ColumnPages, Values};
 use super::{Corrupt, GroupPages, PageError};
-use crate::event_log::schema::parquet_schema;
+use crate::event_log::schema::{column_of, parquet_schema};
 use crate::event_log::{EventLogError, Fingerprint, OpenSegment};
-use crate::model::Masks;
+use crate::model::{EventType, Masks};
+
+/// The place of the type among the columns of content.
+const TYPE: usize = 0;
 
 /// The columns that are no part of an event's content: its identity and time, where its line stood, and what a copy is told
 /// by. All others are its type and the members of its `data`.
@@ -79,15 +84,10 @@ impl OpenSegment {
         self.checked(|| {
             for group in self.pages_of(&(*first..*last + 1)) {
                 let mut of_group = rows_before(&mut wanted, group.pages.last().map_or(0, |page| page.end));
-                if of_group.is_empty() {
-                    continue;
-                }
-                let mut columns = Column::open_all(self, &group)?;
-                for page in group.pages {
-                    let of_page = rows_before(&mut of_group, page.end);
-                    if of_page.is_empty() {
-                        columns.iter_mut().try_for_each(|column| column.pages.skip())?;
-                    } else {
+                let mut columns = Columns::of(self, group);
+                for page in 0..columns.group.pages.len() {
+                    let of_page = rows_before(&mut of_group, columns.group.pages[page].end);
+                    if !of_page.is_empty() {
                         buffers.read(&mut columns, page, of_page, masks, &mut take)?;
                     }
                 }
@@ -96,6 +96,26 @@ impl OpenSegment {
             if wanted.is_empty() { Ok(()) } else { Err(Corrupt("rows beyond the end were asked for").into()) }
         })
     }
+}
+
+/// The columns that content lies in, in the order of the schema: their numbers in the file, and what they are. The first of
+/// them has the type.
+static CONTENT: LazyLock<Vec<(usize, &'static ColumnDescriptor)>> = LazyLock::new(|| {
+    let columns = parquet_schema().columns().iter().map(AsRef::as_ref).enumerate();
+    columns.filter(|(_, column)| !NO_CONTENT.contains(&name(column))).collect()
+});
+
+/// Which of [`CONTENT`] an event of a type may have a value in, a bit for each.
+fn columns_of(event_type: EventType) -> u32 {
+    static OF_TYPES: LazyLock<[u32; EventType::ALL.len()]> = LazyLock::new(|| {
+        std::array::from_fn(|index| {
+            let is_of_type =
+                |name: &str| EventType::ALL[index].members().iter().any(|rule| column_of(rule.member) == name);
+            let of_type = CONTENT.iter().zip(0..).filter(|((_, column), _)| is_of_type(name(column)));
+            of_type.map(|(_, number)| 1 << number).sum()
+        })
+    });
+    OF_TYPES[event_type as usize]
 }
 
 fn name(column: &ColumnDescriptor) -> &str {
@@ -135,11 +155,42 @@ fn rows_before<'r>(rows: &mut &'r [usize], end: usize) -> &'r [usize] {
     before
 }
 
+/// The columns of one row group that content lies in. A page is read of those alone that the wanted rows may have a value in,
+/// and a column is opened when a page of it is.
+struct Columns<'s> {
+    segment: &'s OpenSegment,
+    group: GroupPages,
+    /// As [`CONTENT`].
+    columns: Vec<Option<Column>>,
+}
+
+impl<'s> Columns<'s> {
+    fn of(segment: &'s OpenSegment, group: GroupPages) -> Self {
+        Self { segment, group, columns: CONTENT.iter().map(|_| None).collect() }
+    }
+
+    /// A column that stands at one of the pages.
+    fn at(&mut self, number: usize, page: usize) -> Result<&mut Column, PageError> {
+        let column = match self.columns[number].take() {
+            Some(column) => column,
+            None => Column::open(self.segment, &self.group, CONTENT[number])?,
+        };
+        let column = self.columns[number].insert(column);
+        while column.page < page {
+            column.pages.skip()?;
+            column.page += 1;
+        }
+        Ok(column)
+    }
+}
+
 /// A column of one row group, at one of its pages.
 struct Column {
     descriptor: &'static ColumnDescriptor,
     member: Member,
     pages: ColumnPages,
+    /// Which page comes next.
+    page: usize,
     /// What the dictionary holds, of a column that has one.
     entries: Option<Cells>,
     cells: Cells,
@@ -157,13 +208,6 @@ enum Member {
     Other,
 }
 
-/// Values of a column as bytes, one behind the other. A list is one value.
-#[derive(Default)]
-struct Cells {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
 /// What serves one page after the other.
 #[derive(Default)]
 struct Buffers {
@@ -177,17 +221,15 @@ struct Buffers {
 }
 
 impl Column {
-    /// The columns that content lies in, in the order of the schema.
-    fn open_all(segment: &OpenSegment, group: &GroupPages) -> Result<Vec<Self>, PageError> {
-        let columns = parquet_schema().columns().iter().map(AsRef::as_ref).enumerate();
-        let of_content = columns.filter(|(_, column)| !NO_CONTENT.contains(&name(column)));
-        let open = |(number, descriptor)| {
-            let (pages, dictionary) = ColumnPages::open(segment, group, number)?;
-            let entries = dictionary.as_ref().map(Cells::of_dictionary).transpose()?;
-            let member = Member::of_column(name(descriptor));
-            Ok(Self { descriptor, member, pages, entries, cells: Cells::default(), next: 0 })
-        };
-        of_content.map(open).collect()
+    fn open(
+        segment: &OpenSegment,
+        group: &GroupPages,
+        (number, descriptor): (usize, &'static ColumnDescriptor),
+    ) -> Result<Self, PageError> {
+        let (pages, dictionary) = ColumnPages::open(segment, group, number)?;
+        let entries = dictionary.as_ref().map(Cells::of_dictionary).transpose()?;
+        let member = Member::of_column(name(descriptor));
+        Ok(Self { descriptor, member, pages, page: 0, entries, cells: Cells::default(), next: 0 })
     }
 
     /// Reads the next page, of as many rows as `present` has: it is where those that have a value are marked with `bit`.
@@ -198,6 +240,7 @@ impl Column {
     ) -> Result<(), PageError> {
         self.next = 0;
         self.cells.clear();
+        self.page += 1;
         let page = self.pages.next()?;
         let rows = present.len();
         if self.descriptor.max_rep_level() > 0 {
@@ -227,7 +270,7 @@ impl Column {
     fn push(&mut self, values: Values<'_>, integers: &mut Vec<i64>) -> Result<(), Corrupt> {
         let cells = &mut self.cells;
         match (self.descriptor.physical_type(), &self.entries) {
-            (Type::BYTE_ARRAY, Some(entries)) => values.indices(entries.ends.len(), |index, times| {
+            (Type::BYTE_ARRAY, Some(entries)) => values.indices(entries.len(), |index, times| {
                 (0..times).for_each(|_| cells.push(entries.get(index)));
             }),
             (Type::BYTE_ARRAY, None) => values.texts(|text| cells.push(text.as_bytes())),
@@ -246,62 +289,30 @@ impl Column {
     }
 }
 
-impl Cells {
-    fn of_dictionary(dictionary: &Dictionary) -> Result<Self, Corrupt> {
-        let mut entries = Self::default();
-        dictionary.texts()?.iter().for_each(|text| entries.push(text.as_bytes()));
-        Ok(entries)
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-    }
-
-    #[inline]
-    fn push(&mut self, value: &[u8]) {
-        self.bytes.extend_from_slice(value);
-        self.ends.push(self.bytes.len());
-    }
-
-    /// Pushes values of one width.
-    fn extend<const WIDTH: usize>(&mut self, values: impl ExactSizeIterator<Item = [u8; WIDTH]>) {
-        let start = self.bytes.len();
-        self.ends.extend((1..=values.len()).map(|count| start + count * WIDTH));
-        values.for_each(|value| self.bytes.extend_from_slice(&value));
-    }
-
-    #[inline]
-    fn get(&self, index: usize) -> &[u8] {
-        let start = if index == 0 { 0 } else { self.ends[index - 1] };
-        &self.bytes[start..self.ends[index]]
-    }
-
-    /// Makes one cell of each so many.
-    fn join(&mut self, counts: impl Iterator<Item = usize>) {
-        let items = std::mem::take(&mut self.ends);
-        let mut joined = 0;
-        self.ends.extend(counts.map(|count| {
-            joined += count;
-            if joined == 0 { 0 } else { items[joined - 1] }
-        }));
-    }
-}
-
 impl Buffers {
-    /// Reads a page of all columns, and gives the contents of these rows of it.
+    /// Reads a page, and gives the contents of these rows of it.
     fn read(
         &mut self,
-        columns: &mut [Column],
-        page: Range<usize>,
+        columns: &mut Columns<'_>,
+        number: usize,
         wanted: &[usize],
         masks: &Masks,
         take: &mut impl FnMut(&[u8]),
     ) -> Result<(), PageError> {
+        let page = columns.group.pages[number].clone();
         self.present.clear();
         self.present.resize(page.len(), 0);
-        for (column, number) in columns.iter_mut().zip(0..) {
-            column.read(1 << number, self)?;
+        let types = columns.at(TYPE, number)?;
+        types.read(1 << TYPE, self)?;
+        let mut to_read = wanted.iter().try_fold(0, |to_read, row| {
+            // Every row has a type, so that its cell is the row's number.
+            let event_type = row.checked_sub(page.start).and_then(|row| types.cells.event_type(row));
+            event_type.map(|event_type| to_read | columns_of(event_type)).ok_or(Corrupt("a row without a type"))
+        })?;
+        while to_read != 0 {
+            let column = to_read.trailing_zeros() as usize;
+            to_read &= to_read - 1;
+            columns.at(column, number)?.read(1 << column, self)?;
         }
         let mut wanted = wanted.iter().peekable();
         for (row, present) in page.zip(&self.present) {
@@ -311,7 +322,8 @@ impl Buffers {
             let mut user = None;
             let mut left = *present;
             while left != 0 {
-                let column = &mut columns[left.trailing_zeros() as usize];
+                let column = columns.columns[left.trailing_zeros() as usize].as_mut();
+                let column = column.ok_or(Corrupt("a value in a column that was not read"))?;
                 left &= left - 1;
                 if is_wanted {
                     let cell = column.cells.get(column.next);

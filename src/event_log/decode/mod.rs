@@ -3,6 +3,7 @@
 
 mod bits;
 mod block;
+mod cells;
 mod contents;
 mod identities;
 mod lines;
