@@ -310,7 +310,7 @@ mod tests {
         let found = log.found().unwrap();
         write(&log, "mixed/later.parquet", b"later");
         fs::write(data.path().join("tmp/half.parquet"), b"ha").unwrap();
-        assert_eq!(log.clean_up(found, &HashSet::new(), Orphan::CutShort).unwrap(), [PathBuf::new(); 0]);
+        assert!(log.clean_up(found, &HashSet::new(), Orphan::CutShort).unwrap().is_empty());
         assert!(log.path_of("mixed/later.parquet").exists() && data.path().join("tmp/half.parquet").exists());
     }
 

@@ -161,21 +161,21 @@ struct Columns<'s> {
     segment: &'s OpenSegment,
     group: GroupPages,
     /// As [`CONTENT`].
-    columns: Vec<Option<Column>>,
+    open: Vec<Option<Column>>,
 }
 
 impl<'s> Columns<'s> {
     fn of(segment: &'s OpenSegment, group: GroupPages) -> Self {
-        Self { segment, group, columns: CONTENT.iter().map(|_| None).collect() }
+        Self { segment, group, open: CONTENT.iter().map(|_| None).collect() }
     }
 
     /// A column that stands at one of the pages.
     fn at(&mut self, number: usize, page: usize) -> Result<&mut Column, PageError> {
-        let column = match self.columns[number].take() {
+        let column = match self.open[number].take() {
             Some(column) => column,
             None => Column::open(self.segment, &self.group, CONTENT[number])?,
         };
-        let column = self.columns[number].insert(column);
+        let column = self.open[number].insert(column);
         while column.page < page {
             column.pages.skip()?;
             column.page += 1;
@@ -322,7 +322,7 @@ impl Buffers {
             let mut user = None;
             let mut left = *present;
             while left != 0 {
-                let column = columns.columns[left.trailing_zeros() as usize].as_mut();
+                let column = columns.open[left.trailing_zeros() as usize].as_mut();
                 let column = column.ok_or(Corrupt("a value in a column that was not read"))?;
                 left &= left - 1;
                 if is_wanted {
