@@ -283,7 +283,6 @@ impl Encoder {
         file.inner_mut().begin_end()?;
         file.append_key_value_metadata(hashes.into_metadata());
         file.finish()?;
-        file.flush()?;
         Ok(end)
     }
 }

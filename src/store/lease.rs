@@ -123,12 +123,17 @@ impl Store {
         self.db.readers.sql("SELECT holder FROM lease").value().await
     }
 
-    /// Holds for what was read before: as long as the lease is ours, nobody else has written.
+    /// Makes sure that the lease is ours still. Then it was all the time, and nobody else has written since it was taken.
     ///
     /// # Errors
     /// When another writer has taken the lease, or the database fails.
     pub async fn must_hold(&self, lease: &Lease) -> Result<(), StoreError> {
         let found = self.db.writer.sql("SELECT epoch FROM lease WHERE id = 1").one().await?.get("epoch")?;
+        self.must_be_of(lease, found)
+    }
+
+    /// Whether the epoch that the database has is that of our lease.
+    fn must_be_of(&self, lease: &Lease, found: i64) -> Result<(), StoreError> {
         if found == lease.epoch() {
             return Ok(());
         }
@@ -143,10 +148,7 @@ impl Store {
         let count = "UPDATE lease SET commits = commits + 1 WHERE id = 1 RETURNING epoch, commits";
         let row = transaction.sql(count).one().await?;
         let (found, commit) = (row.get("epoch")?, row.get("commits")?);
-        if found != lease.epoch() {
-            self.meters.lost_lease();
-            return Err(StoreError::LeaseLost { ours: lease.epoch(), found });
-        }
+        self.must_be_of(lease, found)?;
         let (pool, lock) = (self.db.writer.clone(), lease.lock.clone());
         Ok(Leased { transaction, pool, lock, epoch: found, commit })
     }

@@ -172,12 +172,12 @@ impl<'a> RowToWrite<'a> {
 /// `settling` is as old as the last rollup (`spec/usage.md`, states).
 static ROWS: LazyLock<Insert> = LazyLock::new(|| {
     // Comparing ends at the first difference. It lies among the last numbers: each message and attachment changes them.
-    let numbers: Vec<&str> = Numbers::COLUMNS.into_iter().rev().collect();
-    let of = |row: &str| numbers.iter().map(|column| format!("{row}.{column}")).collect::<Vec<String>>().join(", ");
+    let mut numbers = Numbers::COLUMNS;
+    numbers.reverse();
     let held_against = include_str!("rows.sql")
         .replace("{numbers}", &numbers.join(", "))
-        .replace("{stored.numbers}", &of("stored"))
-        .replace("{excluded.numbers}", &of("excluded"));
+        .replace("{stored.numbers}", &columns_of("stored", numbers))
+        .replace("{excluded.numbers}", &columns_of("excluded", numbers));
     let columns =
         [["service_guid"].as_slice(), &Numbers::COLUMNS, &["event_count", "input_digest", "clamped"]].concat();
     let shared = &["period_type", "period", "revision", "state", "computed_at", "closes_at", "since"];
@@ -186,7 +186,11 @@ static ROWS: LazyLock<Insert> = LazyLock::new(|| {
 
 /// The 13 numbers of a table's row.
 pub(super) fn numbers_of(row: &str) -> String {
-    Numbers::COLUMNS.map(|column| format!("{row}.{column}")).join(", ")
+    columns_of(row, Numbers::COLUMNS)
+}
+
+fn columns_of<const COUNT: usize>(row: &str, columns: [&str; COUNT]) -> String {
+    columns.map(|column| format!("{row}.{column}")).join(", ")
 }
 
 async fn upsert_rows(transaction: &mut Transaction, rows: &[RowToWrite<'_>], commit: RowCommit) -> Result<RowsWritten> {
