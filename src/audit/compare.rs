@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::fresh::Facts;
 use super::{Difference, Subject};
 use crate::model::{Day, Gauges, Numbers, PeriodType, USER_CLASSES, UsageRow};
-use crate::rollup::{DraftRow, MonthFacts, ServiceDay, UserDay, UserHistory, draft_rows};
+use crate::rollup::{DayFacts, DraftRow, ServiceDay, SpanFacts, SpanStart, UserDay, UserHistory, draft_rows};
 use crate::store::{PendingRow, ServiceFix, StoredProgress, StoredState};
 
 /// Which days are asked for, and which one is today.
@@ -72,7 +72,7 @@ impl Within {
 #[must_use]
 pub fn compare(service: Uuid, fresh: &Facts, stored: &StoredState, within: &Within) -> Compared {
     let mut comparing = Comparing { service, within, found: Vec::new() };
-    comparing.months(&fresh.months, &stored.months);
+    comparing.spans(&fresh.spans, &stored.spans);
     comparing.users(&fresh.users, &stored.users);
     let progress = comparing.progress(fresh, stored);
     let facts_differ = !comparing.found.is_empty();
@@ -129,24 +129,24 @@ impl Comparing<'_> {
         }
     }
 
-    fn months(&mut self, fresh: &BTreeMap<Day, MonthFacts>, stored: &BTreeMap<Day, Result<MonthFacts, String>>) {
-        let none = MonthFacts::default();
-        for month in fresh.keys().chain(stored.keys()).copied().collect::<BTreeSet<Day>>() {
-            let expected = fresh.get(&month).unwrap_or(&none);
-            match stored.get(&month).unwrap_or(&Ok(MonthFacts::default())) {
+    fn spans(&mut self, fresh: &BTreeMap<Day, SpanFacts>, stored: &BTreeMap<Day, Result<SpanFacts, String>>) {
+        let none = SpanFacts::default();
+        for span in fresh.keys().chain(stored.keys()).copied().collect::<BTreeSet<Day>>() {
+            let expected = fresh.get(&span).unwrap_or(&none);
+            match stored.get(&span).unwrap_or(&Ok(SpanFacts::default())) {
                 Ok(found) if found == expected => {}
-                Ok(found) => self.month(month, expected, found),
+                Ok(found) => self.span(span, expected, found),
                 Err(problem) => {
-                    self.push(&Subject::Month { service: self.service, month }, "facts", &"facts", problem);
+                    self.push(&Subject::Span { service: self.service, span }, "facts", &"facts", problem);
                 }
             }
         }
     }
 
-    fn month(&mut self, month: Day, expected: &MonthFacts, found: &MonthFacts) {
+    fn span(&mut self, span: Day, expected: &SpanFacts, found: &SpanFacts) {
         let service = self.service;
         let before = self.found.len();
-        let by_day = |facts: &MonthFacts| -> BTreeMap<(Day, Day), BTreeMap<String, String>> {
+        let by_day = |facts: &SpanFacts| -> BTreeMap<(Day, Day), BTreeMap<String, String>> {
             facts.days().iter().map(|day| ((day.day, day.partition), day_fields(day))).collect()
         };
         let (of_log, of_store, none) = (by_day(expected), by_day(found), BTreeMap::new());
@@ -156,7 +156,7 @@ impl Comparing<'_> {
                 self.fields(&subject, of_log.get(&key).unwrap_or(&none), of_store.get(&key).unwrap_or(&none));
             }
         }
-        let by_day = |facts: &MonthFacts| -> BTreeMap<Day, BTreeMap<String, String>> {
+        let by_day = |facts: &SpanFacts| -> BTreeMap<Day, BTreeMap<String, String>> {
             facts.moves().iter().map(|(day, moves)| (*day, class_fields(moves))).collect()
         };
         let (of_log, of_store) = (by_day(expected), by_day(found));
@@ -169,7 +169,7 @@ impl Comparing<'_> {
         // What no field tells, such as the order of days.
         let is_whole = self.within.from.is_none() && self.within.to.is_none();
         if is_whole && self.found.len() == before {
-            self.push(&Subject::Month { service, month }, "facts", &format!("{expected:?}"), &format!("{found:?}"));
+            self.push(&Subject::Span { service, span }, "facts", &format!("{expected:?}"), &format!("{found:?}"));
         }
     }
 
@@ -222,6 +222,13 @@ impl Comparing<'_> {
             fields
         };
         self.fields(&subject, &of(&fresh.totals.held), &of(&progress.held));
+        // Where it is not known, rollup does without.
+        if let Some(found) = progress.newest.filter(|found| Some(*found) != fresh.totals.newest) {
+            let expected = fresh.totals.newest;
+            self.push(&subject, "newest span", &shown(expected.map(|newest| newest.span)), &shown(Some(found.span)));
+            let expected = expected.map_or_else(BTreeMap::new, |newest| facts_fields(&newest.month));
+            self.fields(&subject, &expected, &facts_fields(&found.month));
+        }
         progress
     }
 
@@ -297,14 +304,25 @@ fn shown(day: Option<Day>) -> String {
 /// The rows that facts make, through this day.
 fn drafts(fresh: &Facts, through: Option<Day>) -> BTreeMap<(PeriodType, Day), DraftRow> {
     let Some((first, through)) = fresh.totals.first_day.zip(through) else { return BTreeMap::new() };
-    let opening =
-        fresh.months.range(..first.month()).fold(Gauges::default(), |held, (_, month)| held.plus(&month.change()));
-    let rows = draft_rows(first, first, through, opening, &fresh.months);
+    let start = SpanStart::of_month(first.month());
+    let opening = fresh.spans.range(..start.span).fold(Gauges::default(), |held, (_, span)| held.plus(&span.change()));
+    let rows = draft_rows(first, first, through, &start, opening, &fresh.spans);
     rows.into_iter().map(|row| ((row.period_type, row.period), row)).collect()
 }
 
 fn day_fields(day: &ServiceDay) -> BTreeMap<String, String> {
-    let facts = &day.facts;
+    let mut fields = facts_fields(&day.facts);
+    for (input, lines) in &day.uncounted {
+        let mut add =
+            |kind: &str, lines: u64| _ = fields.insert(format!("{kind} lines of input {input}"), lines.to_string());
+        add("duplicate", lines.duplicate);
+        add("voided", lines.voided);
+        add("conflicting", lines.conflicting);
+    }
+    fields
+}
+
+fn facts_fields(facts: &DayFacts) -> BTreeMap<String, String> {
     let mut fields = BTreeMap::new();
     let mut add = |field: &str, number: String| _ = fields.insert(field.to_owned(), number);
     add("event_count", facts.events.to_string());
@@ -315,11 +333,6 @@ fn day_fields(day: &ServiceDay) -> BTreeMap<String, String> {
         add(column, sum.to_string());
     }
     add("bytes", facts.storage.to_string());
-    for (input, lines) in &day.uncounted {
-        add(&format!("duplicate lines of input {input}"), lines.duplicate.to_string());
-        add(&format!("voided lines of input {input}"), lines.voided.to_string());
-        add(&format!("conflicting lines of input {input}"), lines.conflicting.to_string());
-    }
     fields
 }
 

@@ -48,12 +48,12 @@ pub enum Subject {
         #[serde(serialize_with = "shown")]
         day: Day,
     },
-    /// A month's facts that can't be read.
-    Month {
+    /// A span's facts that can't be read.
+    Span {
         #[serde(serialize_with = "simple")]
         service: Uuid,
         #[serde(serialize_with = "shown")]
-        month: Day,
+        span: Day,
     },
     User {
         #[serde(serialize_with = "simple")]
@@ -111,7 +111,7 @@ impl fmt::Display for Subject {
                 write!(f, "service {}, facts of {day} (UTC day {utc_day})", service.simple())
             }
             Self::Moves { service, day } => write!(f, "service {}, users' moves of {day}", service.simple()),
-            Self::Month { service, month } => write!(f, "service {}, facts of the month {month}", service.simple()),
+            Self::Span { service, span } => write!(f, "service {}, facts of the span {span}", service.simple()),
             Self::User { service, user } => write!(f, "service {}, user {}", service.simple(), user.simple()),
             Self::Service { service } => write!(f, "service {}", service.simple()),
             Self::Input { input, name } => write!(f, "input {input} ({name})"),

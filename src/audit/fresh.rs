@@ -7,7 +7,9 @@ use std::ops::RangeInclusive;
 use uuid::Uuid;
 
 use crate::model::{Day, Gauges, USER_CLASSES};
-use crate::rollup::{MonthFacts, PartitionFacts, ServiceDay, ServiceTotals, UserDay, UserHistory, class_moves};
+use crate::rollup::{
+    PartitionFacts, ServiceDay, ServiceTotals, SpanFacts, SpanStart, UserDay, UserHistory, class_moves,
+};
 use crate::store::StoredState;
 
 /// Days of a damaged database that lie outside are no days of events.
@@ -26,7 +28,7 @@ pub struct Recomputed {
 /// A service's facts.
 #[derive(Debug, Default)]
 pub struct Facts {
-    pub months: BTreeMap<Day, MonthFacts>,
+    pub spans: BTreeMap<Day, SpanFacts>,
     pub users: BTreeMap<Uuid, UserHistory>,
     pub totals: ServiceTotals,
     /// By input: copies, voided and conflicting lines.
@@ -63,7 +65,7 @@ impl Recomputed {
         };
         self.days.retain(|day| !of(day.partition));
         self.users.retain(|(_, day)| !of(day.partition));
-        for facts in stored.months.values().flatten() {
+        for facts in stored.spans.values().flatten() {
             self.days.extend(facts.days().iter().filter(|day| is_taken(day.partition, day.day)).cloned());
         }
         for (user, history) in &stored.users {
@@ -85,22 +87,38 @@ impl Recomputed {
             });
             facts.users.insert(days[0].0, history);
         }
-        let mut of_months: BTreeMap<Day, (Vec<ServiceDay>, Vec<Moves>)> = BTreeMap::new();
+        let mut of_spans: BTreeMap<Day, (Vec<ServiceDay>, Vec<Moves>)> = BTreeMap::new();
         for day in self.days.into_iter().filter(|day| !day.is_empty()) {
             for (input, lines) in &day.uncounted {
                 let sum = facts.uncounted.entry(*input).or_default();
                 let lines = [lines.duplicate, lines.voided, lines.conflicting];
                 sum.iter_mut().zip(lines).for_each(|(sum, lines)| *sum = sum.wrapping_add(lines.cast_signed()));
             }
-            of_months.entry(day.day.month()).or_default().0.push(day);
+            of_spans.entry(day.day.span()).or_default().0.push(day);
         }
         for (day, delta) in moves.into_iter().filter(|(_, delta)| *delta != [0; USER_CLASSES]) {
-            of_months.entry(day.month()).or_default().1.push((day, delta));
+            of_spans.entry(day.span()).or_default().1.push((day, delta));
         }
-        let months = of_months.into_iter().map(|(month, (days, moves))| (month, MonthFacts::of(days, moves)));
-        facts.months = months.collect();
-        facts.totals.first_day = facts.months.values().find_map(MonthFacts::first_day);
-        facts.totals.held = facts.months.values().fold(Gauges::default(), |held, month| held.plus(&month.change()));
+        let spans = of_spans.into_iter().map(|(span, (days, moves))| (span, SpanFacts::of(days, moves)));
+        facts.spans = spans.collect();
+        facts.totals = totals(&facts.spans);
         facts
+    }
+}
+
+fn totals(spans: &BTreeMap<Day, SpanFacts>) -> ServiceTotals {
+    let days = || spans.values().flat_map(SpanFacts::days);
+    let newest = days().map(|day| day.day.span()).max().map(|span| {
+        let mut start = SpanStart::of_month(span.month());
+        start.span = span;
+        for day in days().filter(|day| (span.month()..span).contains(&day.day)) {
+            start.month += &day.facts;
+        }
+        start
+    });
+    ServiceTotals {
+        first_day: spans.values().find_map(SpanFacts::first_day),
+        held: spans.values().fold(Gauges::default(), |held, span| held.plus(&span.change())),
+        newest,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 
 use crate::model::{Day, Instant, PeriodType, RowState, Zone};
-use crate::rollup::{DraftRow, MonthFacts, draft_rows};
+use crate::rollup::{DraftRow, SpanFacts, SpanStart, draft_rows};
 use crate::store::{RowFate, ServiceRows, ServiceToDraw};
 
 /// What holds for all services.
@@ -35,12 +35,17 @@ impl DrawRules {
     }
 }
 
-/// `months` holds the service's facts at least from the month on that it is drawn from.
-pub(super) fn draw(service: &ServiceToDraw, months: &BTreeMap<Day, MonthFacts>, rules: &DrawRules) -> ServiceRows {
-    let of_months = months.range(service.from.month()..).map(|(_, month)| month.change());
-    let opening = of_months.fold(service.held, |held, change| held.minus(&change));
-    let drafts = match service.first_day {
-        Some(first_day) => draft_rows(first_day, service.from, rules.today, opening, months),
+/// `spans` holds the service's facts from `start` on, which lies no later than the day that it is drawn from.
+pub(super) fn draw(
+    service: &ServiceToDraw,
+    start: &SpanStart,
+    spans: &BTreeMap<Day, SpanFacts>,
+    rules: &DrawRules,
+) -> ServiceRows {
+    let of_spans = spans.range(start.span..).map(|(_, span)| span.change());
+    let opening = of_spans.fold(service.totals.held, |held, change| held.minus(&change));
+    let drafts = match service.totals.first_day {
+        Some(first_day) => draft_rows(first_day, service.from, rules.today, start, opening, spans),
         None => Vec::new(),
     };
     // The days and the months that have rows.
@@ -58,9 +63,9 @@ pub(super) fn draw(service: &ServiceToDraw, months: &BTreeMap<Day, MonthFacts>, 
 /// The stored rows that lie before a service's first day: all, where nothing counts any more.
 fn gone(service: &ServiceToDraw) -> Vec<(PeriodType, Day)> {
     let Some((from, through)) = service.stored else { return Vec::new() };
-    let through = service.first_day.map_or(through, |first| through.min(first.previous()));
+    let through = service.totals.first_day.map_or(through, |first| through.min(first.previous()));
     let is_gone = |(period_type, period): &(PeriodType, Day)| {
-        service.first_day.is_none_or(|first| *period < period_type.period_of(first))
+        service.totals.first_day.is_none_or(|first| *period < period_type.period_of(first))
     };
     let periods = from.through(through).flat_map(periods_of).filter(is_gone);
     periods.collect::<BTreeSet<_>>().into_iter().collect()

@@ -12,7 +12,7 @@ use super::draw::{DrawRules, draw};
 use crate::model::{Day, Instant};
 use crate::rollup::{Changes, PartitionFacts, ServiceChange, UserHistory, UserKey};
 use crate::store::{
-    Arrived, EncodedMonths, Redraw, RollupCommit, ServiceFacts, ServiceRows, ServiceToDraw, StoreError, StoredService,
+    Arrived, EncodedSpans, Redraw, RollupCommit, ServiceFacts, ServiceRows, ServiceToDraw, StoreError, StoredService,
 };
 
 /// Services go into one commit until they have one row to be drawn for so many rows of the event log that are rolled up
@@ -48,7 +48,7 @@ pub(super) struct ToMerge {
 #[derive(Default)]
 struct Stored {
     users: HashMap<UserKey, UserHistory>,
-    months: EncodedMonths,
+    spans: EncodedSpans,
 }
 
 impl Merging<'_> {
@@ -88,14 +88,15 @@ impl Merging<'_> {
         let stored = self.stored(&services, first_days, known).await?;
         let rules = draws.then(|| self.rules(first_days.iter().copied().min().unwrap_or(self.today)));
         let (changes, known, arrivals) = (changes.clone(), known.clone(), arrivals.clone());
+        let first_days = first_days.to_vec();
         let merge = move || {
             let unknown = StoredService::default();
             let changes: Vec<ServiceChange> = changes.services().skip(from).take(count).collect();
-            let merge = |change: &ServiceChange| {
+            let merge = |(change, first_day): (&ServiceChange, &Day)| {
                 let before = known.get(&change.service()).unwrap_or(&unknown);
-                merge_service(change, before, &stored, &arrivals, rules.as_ref())
+                merge_service(change, *first_day, before, &stored, &arrivals, rules.as_ref())
             };
-            let merged = changes.par_iter().map(merge).collect::<Result<Vec<_>, StoreError>>();
+            let merged = changes.par_iter().zip(&first_days).map(merge).collect::<Result<Vec<_>, StoreError>>();
             merged.map(|merged| commit(&changes, merged))
         };
         Ok(Some(self.installation.on_merge_threads(merge).await??))
@@ -103,11 +104,13 @@ impl Merging<'_> {
 
     /// Draws the rows of services whose facts are as they are stored.
     pub async fn draw(&self, services: Vec<ServiceToDraw>) -> anyhow::Result<RollupCommit> {
-        let from: Vec<(Uuid, Day)> = services.iter().map(|service| (service.service, service.from)).collect();
-        let months = self.installation.store.months_from(&from).await?;
+        let start = |service: &ServiceToDraw| service.totals.start(service.from);
+        let from: Vec<(Uuid, Day)> = services.iter().map(|service| (service.service, start(service).span)).collect();
+        let spans = self.installation.store.spans_from(&from).await?;
         let rules = self.rules(services.iter().map(|service| service.from).min().unwrap_or(self.today));
         let draw = move || {
-            let draw = |service: &ServiceToDraw| Ok(draw(service, &months.of(service.service)?, &rules));
+            let draw =
+                |service: &ServiceToDraw| Ok(draw(service, &start(service), &spans.of(service.service)?, &rules));
             services.par_iter().map(draw).collect::<Result<Vec<ServiceRows>, StoreError>>()
         };
         Ok(RollupCommit { rows: self.installation.on_merge_threads(draw).await??, ..RollupCommit::default() })
@@ -152,7 +155,10 @@ impl Merging<'_> {
                 .zip(first_days)
                 .filter_map(move |(change, first_day)| Some((change, first_day, known(change)?)))
         };
-        let from: Vec<(Uuid, Day)> = of_known().map(|(change, first_day, _)| (change.service(), *first_day)).collect();
+        let start_of = |(change, first_day, known): (&ServiceChange, &Day, &StoredService)| {
+            (change.service(), known.totals.start(*first_day).span)
+        };
+        let from: Vec<(Uuid, Day)> = of_known().map(start_of).collect();
         if from.is_empty() {
             return Ok(Stored::default());
         }
@@ -167,13 +173,14 @@ impl Merging<'_> {
         }
         let mut users = store.user_histories(&apart).await?;
         users.extend(recent);
-        Ok(Stored { users, months: store.months_from(&from).await? })
+        Ok(Stored { users, spans: store.spans_from(&from).await? })
     }
 }
 
 /// What must be stored of a service now, and its rows where they may change.
 fn merge_service(
     change: &ServiceChange,
+    first_day: Day,
     before: &StoredService,
     stored: &Stored,
     arrivals: &Arrivals,
@@ -181,7 +188,8 @@ fn merge_service(
 ) -> Result<(ServiceFacts, Option<ServiceRows>), StoreError> {
     let service = change.service();
     let users = change.merge_users(&stored.users);
-    let merged = change.merge_months(&users, before.totals, stored.months.of(service)?);
+    let start = before.totals.start(first_day);
+    let merged = change.merge_spans(&users, before.totals, &start, stored.spans.of(service)?);
     let is_for = |partition| arrivals.get(&partition).is_some_and(|arrived| arrived.is_for(service));
     let reason = merged.reason(change.partitions().any(is_for));
     let rows = rules.and_then(|rules| {
@@ -189,7 +197,7 @@ fn merge_service(
         let dirty_reason = before.dirty_reason.max(merged.dirty_from.map(|_| reason));
         let (totals, rows) = (merged.totals, before.rows);
         let now = StoredService { totals, rows, dirty_from, dirty_reason, ..StoredService::default() };
-        ServiceToDraw::of(service, &now, rules.today).map(|service| draw(&service, &merged.months, rules))
+        ServiceToDraw::of(service, &now, rules.today).map(|service| draw(&service, &start, &merged.spans, rules))
     });
     Ok((ServiceFacts::encode(&before.recent_users, &users, &merged, reason)?, rows))
 }

@@ -129,7 +129,7 @@ pub(super) async fn verify_leased(
     let catalog = store.catalog().await?;
     let dirty: BTreeMap<Day, DirtyPartition> =
         store.dirty_partitions().await?.into_iter().map(|dirty| (dirty.day, dirty)).collect();
-    let months = store.months_with_facts().await?;
+    let spans = store.spans_with_facts().await?;
     let mut held_back = Vec::new();
     for locked in store.locked_months().await? {
         held_back.extend(store.pending_rows(locked.month).await?);
@@ -141,7 +141,7 @@ pub(super) async fn verify_leased(
         scope,
         catalog,
         dirty,
-        months,
+        spans,
         folder: Arc::new(rollup::folder(installation)),
         voids: None,
         ledger: Ledger::default(),
@@ -169,7 +169,7 @@ struct Verifying<'a> {
     scope: &'a Scope,
     catalog: Vec<Segment>,
     dirty: BTreeMap<Day, DirtyPartition>,
-    months: Vec<Day>,
+    spans: Vec<Day>,
     held_back: Arc<HeldBack>,
     folder: Arc<Folder>,
     /// The voids of the log by the UTC day that they aim at, where the log was read whole.
@@ -342,7 +342,7 @@ impl Verifying<'_> {
         mut recomputed: BTreeMap<Uuid, Recomputed>,
         unreadable: &BTreeSet<Day>,
     ) -> anyhow::Result<()> {
-        let mut stored = self.installation.store.stored_states(&services, &self.months).await?;
+        let mut stored = self.installation.store.stored_states(&services, &self.spans).await?;
         let all: BTreeSet<Uuid> = recomputed.keys().chain(stored.keys()).copied().collect();
         let mut work: Vec<(Uuid, Recomputed, StoredState)> = Vec::with_capacity(all.len());
         let skipped = Skipped { dirty: &self.dirty, unreadable, window: self.folder.window_days() };

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::Instant;
 
 const NANOS_PER_DAY: i64 = 86_400 * 1_000_000_000;
+/// All spans but the last one of a month have so many days.
+const SPAN_DAYS: i32 = 8;
+const LAST_SPAN: i32 = 3;
 
 /// A calendar day, as days since 1970-01-01. Which time zone it belongs to depends on where it stands: partitions of the
 /// event log are UTC days, periods are days of the reporting zone.
@@ -61,6 +64,21 @@ impl Day {
     #[must_use]
     pub fn next_month(self) -> Self {
         Self(self.month().0 + 31).month()
+    }
+
+    /// The first day of the span that this day is in. A month has four of them, which begin on the 1st, 9th, 17th and 25th.
+    #[must_use]
+    pub fn span(self) -> Self {
+        let day0 = i32::try_from(self.date().day0()).expect("at most 30");
+        Self(self.0 - day0 + (day0 / SPAN_DAYS).min(LAST_SPAN) * SPAN_DAYS)
+    }
+
+    /// The first day of the span after the one that this day is in.
+    #[must_use]
+    pub fn next_span(self) -> Self {
+        let next = Self(self.span().0 + SPAN_DAYS);
+        // The last one has what is left of its month.
+        if next.span() == next && next.month() == self.month() { next } else { self.next_month() }
     }
 
     /// The days from this one through `last`, in order; none where `last` lies before.
@@ -253,6 +271,20 @@ mod tests {
         assert_eq!(day("2024-02-29").month(), day("2024-02-01"));
         assert_eq!(day("2024-02-29").next_month(), day("2024-03-01"));
         assert_eq!(day("2025-12-01").next_month(), day("2026-01-01"));
+    }
+
+    #[test]
+    fn spans_divide_months() {
+        for (month, days) in [("2026-02-01", 28), ("2024-02-01", 29), ("2026-04-01", 30), ("2026-03-01", 31)] {
+            let month = day(month);
+            let spans = std::iter::successors(Some(month), |span| Some(span.next_span())).take(5);
+            let spans: Vec<i32> = spans.map(|span| span.0 - month.0).collect();
+            assert_eq!(spans, [0, 8, 16, 24, days], "{month}");
+            for day in month.through(month.next_month().previous()) {
+                let (span, next) = (day.span(), day.next_span());
+                assert!(span <= day && day < next && span.span() == span, "{day}: {span}, {next}");
+            }
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use super::facts::{PartitionFacts, PatchEvent, ServiceDay, Uncounted};
-use super::months::MonthFacts;
+use super::spans::{SpanFacts, SpanStart};
 use super::users::{UserDay, UserHistory, class_moves};
 use crate::model::{Day, Gauges, Reason, USER_CLASSES};
 
@@ -21,8 +21,21 @@ pub type UserKey = (Uuid, Uuid);
 pub struct ServiceTotals {
     /// The first day with an event that counts towards rows.
     pub first_day: Option<Day>,
-    /// What all months together amount to. Less the months from one on, it is what was held when that one began.
+    /// What all spans together amount to. Less the spans from one on, it is what was held when that one began.
     pub held: Gauges,
+    /// The newest span with days; none where it is not known.
+    pub newest: Option<SpanStart>,
+}
+
+impl ServiceTotals {
+    /// From which span on the facts must be at hand where something changes, or rows are drawn, from a day on. That is the
+    /// first one of its month, or else the newest one, for which it is known what that month amounts to before.
+    #[must_use]
+    pub fn start(&self, day: Day) -> SpanStart {
+        let month = day.month();
+        let newest = self.newest.filter(|newest| (month..=day).contains(&newest.span));
+        newest.unwrap_or_else(|| SpanStart::of_month(month))
+    }
 }
 
 /// Recomputed partitions, cut by service.
@@ -63,8 +76,8 @@ pub struct MergedUsers {
 #[derive(Debug)]
 pub struct MergedService {
     pub service: Uuid,
-    /// The months from the first one on that the partitions reach into.
-    pub months: BTreeMap<Day, MonthFacts>,
+    /// The spans from the first one on that the partitions reach into, or an earlier one.
+    pub spans: BTreeMap<Day, SpanFacts>,
     /// Those of them that changed, in order.
     pub changed: Vec<Day>,
     pub totals: ServiceTotals,
@@ -204,23 +217,24 @@ impl ServiceChange<'_> {
         self.parts.iter().flat_map(|part| &self.changes.local_days[part.partition]).copied()
     }
 
-    /// The months that may change, in order: those that the partitions reach into, and those in which users change class.
-    fn months(&self, users: &MergedUsers) -> Vec<Day> {
+    /// The spans that may change, in order: those that the partitions reach into, and those in which users change class.
+    fn spans(&self, users: &MergedUsers) -> Vec<Day> {
         let days = self.local_days().chain(users.moves.iter().map(|(day, _)| *day));
-        let mut months: Vec<Day> = days.map(Day::month).collect();
-        months.sort_unstable();
-        months.dedup();
-        months
+        let mut spans: Vec<Day> = days.map(Day::span).collect();
+        spans.sort_unstable();
+        spans.dedup();
+        spans
     }
 
-    /// Merges day facts and class moves into the months, of which `months` has all that have facts, from that of
-    /// [`Self::first_day`] on.
+    /// Merges day facts and class moves into the spans, of which `spans` has all that have facts, from `start` on: that is the
+    /// start for [`Self::first_day`], or for an earlier day ([`ServiceTotals::start`]).
     #[must_use]
-    pub fn merge_months(
+    pub fn merge_spans(
         &self,
         users: &MergedUsers,
         before: ServiceTotals,
-        months: BTreeMap<Day, MonthFacts>,
+        start: &SpanStart,
+        spans: BTreeMap<Day, SpanFacts>,
     ) -> MergedService {
         let service = self.service();
         let recomputed: Vec<Day> = self.partitions().collect();
@@ -229,15 +243,15 @@ impl ServiceChange<'_> {
         days.sort_by_key(|day| (day.day, day.partition));
         let mut merged = MergedService {
             service,
-            months,
+            spans,
             changed: Vec::new(),
             totals: before,
             dirty_from: None,
             uncounted: BTreeMap::new(),
         };
-        for month in self.months(users) {
-            let within = month..month.next_month();
-            let facts = merged.months.entry(month).or_default();
+        for span in self.spans(users) {
+            let within = span..span.next_span();
+            let facts = merged.spans.entry(span).or_default();
             let change_before = facts.change();
             let new = days.iter().filter(|day| within.contains(&day.day)).copied();
             let change = facts.replace(&recomputed, new, |sign, day| add_uncounted(&mut merged.uncounted, sign, day));
@@ -247,11 +261,12 @@ impl ServiceChange<'_> {
             merged.dirty_from = [merged.dirty_from, change.first_day, first_move].into_iter().flatten().min();
             if change.changed || first_move.is_some() {
                 merged.totals.held = merged.totals.held.minus(&change_before).plus(&facts.change());
-                merged.changed.push(month);
+                merged.changed.push(span);
             }
         }
-        let untouched = before.first_day.filter(|day| day.month() < self.first_day().month());
-        merged.totals.first_day = untouched.or_else(|| merged.months.values().find_map(MonthFacts::first_day));
+        let untouched = before.first_day.filter(|day| day.span() < self.first_day().span());
+        merged.totals.first_day = untouched.or_else(|| merged.spans.values().find_map(SpanFacts::first_day));
+        merged.totals.newest = start.newest(&merged.spans, before.newest);
         merged.uncounted.retain(|_, lines| *lines != [0; 3]);
         merged
     }

@@ -7,16 +7,16 @@ mod contents;
 mod facts;
 mod fold;
 mod merge;
-mod months;
 mod partition;
 mod rows;
 mod service;
+mod spans;
 mod stored;
 mod users;
 
 pub use facts::{ContentOrders, DayFacts, PartitionFacts, PartitionTask, PatchEvent, ServiceDay, Uncounted, VoidMark};
 pub use fold::{ALL_SERVICES, FoldRules, Folded, Folder, Services};
 pub use merge::{Changes, MergedService, MergedUsers, ServiceChange, ServiceTotals, UserKey};
-pub use months::{MonthChange, MonthFacts};
 pub use rows::{DraftRow, draft_rows};
+pub use spans::{SpanChange, SpanFacts, SpanStart};
 pub use users::{RecentUsers, UserDay, UserHistory, class_moves};

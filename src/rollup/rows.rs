@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::facts::DayFacts;
-use super::months::MonthFacts;
+use super::spans::{SpanFacts, SpanStart};
 use crate::model::{Day, FEATURES, Gauges, IdentityHash, Numbers, PeriodType, USER_CLASSES};
 
 /// A row as the facts have it, before it is compared with the one that is stored.
@@ -27,27 +27,27 @@ impl DraftRow {
 
 /// Drafts a service's daily rows from `from` through `today`, and the monthly ones of the months that these days lie in.
 ///
-/// `months` holds the service's facts from the month of `from` on, by the month's first day; `opening` is what was held when
-/// that month began. No row lies before `first_day`. A month's row holds all its days so far, also those before `from`.
+/// `spans` holds the service's facts from `start` on, which lies no later than `from`; `opening` is what was held when that
+/// span began. No row lies before `first_day`. A month's row holds all its days so far, also those before `from`.
 #[must_use]
 pub fn draft_rows(
     first_day: Day,
     from: Day,
     today: Day,
+    start: &SpanStart,
     opening: Gauges,
-    months: &BTreeMap<Day, MonthFacts>,
+    spans: &BTreeMap<Day, SpanFacts>,
 ) -> Vec<DraftRow> {
     let from = from.max(first_day);
     let mut rows = Vec::new();
     let mut held = opening;
-    let mut month = from.month();
-    let none = MonthFacts::default();
-    while month <= today {
-        let facts = months.get(&month).unwrap_or(&none);
-        let last = month.next_month().previous().min(today);
-        let mut of_month = DayFacts::default();
-        let (mut parts, mut moves) = (facts.days().iter().peekable(), facts.moves().iter().peekable());
-        for day in month.through(last) {
+    let mut parts = spans.range(start.span..).flat_map(|(_, facts)| facts.days()).peekable();
+    let mut moves = spans.range(start.span..).flat_map(|(_, facts)| facts.moves()).peekable();
+    let (mut first, mut of_month) = (start.span, start.month);
+    while first <= today {
+        let next_month = first.next_month();
+        let last = next_month.previous().min(today);
+        for day in first.through(last) {
             let mut of_day = DayFacts::default();
             // A day may lie in two partitions.
             while let Some(part) = parts.next_if(|part| part.day == day) {
@@ -60,8 +60,10 @@ pub fn draft_rows(
                 rows.push(draft(PeriodType::Daily, day, &of_day, &held));
             }
         }
-        rows.push(draft(PeriodType::Monthly, month, &of_month, &held));
-        month = month.next_month();
+        if last >= from {
+            rows.push(draft(PeriodType::Monthly, last.month(), &of_month, &held));
+        }
+        (first, of_month) = (next_month, DayFacts::default());
     }
     rows
 }

@@ -11,13 +11,13 @@ use super::db::{ByDialect, Row, Shown};
 use super::{Lease, Result, Store, decode, log, usage};
 use crate::event_log::Segment;
 use crate::model::{Day, Gauges, PeriodType, UsageRow};
-use crate::rollup::{MonthFacts, RecentUsers, Services, UserHistory, VoidMark};
+use crate::rollup::{RecentUsers, Services, SpanFacts, SpanStart, UserHistory, VoidMark};
 
 /// What is stored of a service. Where something can't be understood, there is told why.
 #[derive(Debug, Default)]
 pub struct StoredState {
     pub progress: Option<Result<StoredProgress, String>>,
-    pub months: BTreeMap<Day, Result<MonthFacts, String>>,
+    pub spans: BTreeMap<Day, Result<SpanFacts, String>>,
     pub users: BTreeMap<Uuid, Result<UserHistory, String>>,
     pub rows: Vec<Result<UsageRow, String>>,
 }
@@ -30,6 +30,7 @@ pub struct StoredProgress {
     pub rows_through: Option<Day>,
     pub dirty_from: Option<Day>,
     pub held: Gauges,
+    pub newest: Option<SpanStart>,
 }
 
 /// An input's part of the ledger, as it is stored.
@@ -111,25 +112,26 @@ impl Store {
         inputs.all().await?.iter().map(input).collect()
     }
 
-    /// The months that any service has facts of, in order.
+    /// The spans that any service has facts of, in order.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn months_with_facts(&self) -> Result<Vec<Day>> {
-        let months = self.db.exports.sql("SELECT DISTINCT month FROM service_months ORDER BY month");
-        months.all().await?.iter().map(|row| row.get("month")).collect()
+    pub async fn spans_with_facts(&self) -> Result<Vec<Day>> {
+        let spans = self.db.exports.sql("SELECT DISTINCT span FROM service_spans ORDER BY span");
+        spans.all().await?.iter().map(|row| row.get("span")).collect()
     }
 
-    /// Everything that is stored of these services in these months; with it comes what is stored of services that no event
+    /// Everything that is stored of these services in these spans; with it comes what is stored of services that no event
     /// names.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn stored_states(&self, services: &Services, months: &[Day]) -> Result<BTreeMap<Uuid, StoredState>> {
+    pub async fn stored_states(&self, services: &Services, spans: &[Day]) -> Result<BTreeMap<Uuid, StoredState>> {
         let mut states: BTreeMap<Uuid, StoredState> = BTreeMap::new();
         let (first, last) = (*services.start(), *services.end());
         let progress =
-            "SELECT service_guid, first_day, rows_from, rows_through, dirty_from, held, recent_users FROM service_progress
+            "SELECT service_guid, first_day, rows_from, rows_through, dirty_from, held, newest_span, recent_users
+             FROM service_progress
              WHERE service_guid BETWEEN $1 AND $2";
         let mut recent: Vec<(Uuid, RecentUsers)> = Vec::new();
         let mut found = self.db.exports.sql(progress).bind(first).bind(last).stream();
@@ -142,13 +144,13 @@ impl Store {
             });
             states.entry(service).or_default().progress = Some(understood(progress));
         }
-        for month in months {
-            let facts = "SELECT service_guid, facts FROM service_months
-                 WHERE month = $1 AND service_guid BETWEEN $2 AND $3";
-            let mut found = self.db.exports.sql(facts).bind(*month).bind(first).bind(last).stream();
+        for span in spans {
+            let facts = "SELECT service_guid, facts FROM service_spans
+                 WHERE span = $1 AND service_guid BETWEEN $2 AND $3";
+            let mut found = self.db.exports.sql(facts).bind(*span).bind(first).bind(last).stream();
             while let Some(row) = found.try_next().await? {
                 let facts = understood(row.get("facts").and_then(decode));
-                states.entry(row.get("service_guid")?).or_default().months.insert(*month, facts);
+                states.entry(row.get("service_guid")?).or_default().spans.insert(*span, facts);
             }
         }
         let users = "SELECT service_guid, user_guid, history FROM users WHERE service_guid BETWEEN $1 AND $2";
@@ -197,6 +199,7 @@ pub(super) fn progress_of(row: &Row) -> Result<StoredProgress> {
         rows_through: row.get("rows_through")?,
         dirty_from: row.get("dirty_from")?,
         held: decode(row.get("held")?)?,
+        newest: decode(row.get("newest_span")?)?,
     })
 }
 

@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::db::{Guids, Lookup, Spelled, Transaction};
 use super::{Result, Store, StoredService};
-use crate::model::{Day, Gauges, Instant, Reason};
+use crate::model::{Day, Instant, Reason};
+use crate::rollup::ServiceTotals;
 
 /// A service's rows are to be drawn anew, or do not reach today, which is $1.
 const WAITS_TO_BE_DRAWN: &str =
@@ -16,14 +17,12 @@ const WAITS_TO_BE_DRAWN: &str =
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceToDraw {
     pub service: Uuid,
-    /// The first day with an event that counts; none where no event counts any more.
-    pub first_day: Option<Day>,
+    /// Its first day is none where no event counts any more.
+    pub totals: ServiceTotals,
     /// The first day whose rows may be wrong or missing.
     pub from: Day,
     /// The first and the last day that have a row now.
     pub stored: Option<(Day, Day)>,
-    /// What is held after all months.
-    pub held: Gauges,
     /// Why rows that are closed change.
     pub reason: Reason,
 }
@@ -32,11 +31,11 @@ impl ServiceToDraw {
     /// A service whose rows are to reach `today`; none where they do, and nothing has changed.
     #[must_use]
     pub fn of(service: Uuid, stored: &StoredService, today: Day) -> Option<Self> {
-        let first_day = stored.totals.first_day;
-        let next = stored.rows.map(|(_, through)| through.next()).or(first_day);
+        let totals = stored.totals;
+        let next = stored.rows.map(|(_, through)| through.next()).or(totals.first_day);
         let from = [stored.dirty_from, next.filter(|next| *next <= today)].into_iter().flatten().min()?;
         let reason = stored.dirty_reason.unwrap_or_default();
-        Some(Self { service, first_day, from, stored: stored.rows, held: stored.totals.held, reason })
+        Some(Self { service, totals, from, stored: stored.rows, reason })
     }
 }
 
@@ -119,7 +118,6 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollup::ServiceTotals;
 
     #[test]
     fn rows_are_drawn_anew_from_the_day_named_or_from_where_they_wait_already() {

@@ -1,4 +1,4 @@
-//! Facts: users' histories, services' months and totals, how far their rows reach, and where the lines of each input ended.
+//! Facts: users' histories, services' spans and totals, how far their rows reach, and where the lines of each input ended.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
@@ -8,13 +8,13 @@ use uuid::Uuid;
 use super::db::{Answer, Column, Found, Insert, Lookup, Transaction};
 use super::{Result, Store, decode, encode, encode_through};
 use crate::model::{Day, Reason};
-use crate::rollup::{MergedService, MergedUsers, MonthFacts, RecentUsers, ServiceTotals, UserHistory, UserKey};
+use crate::rollup::{MergedService, MergedUsers, RecentUsers, ServiceTotals, SpanFacts, UserHistory, UserKey};
 
 /// Keys are looked up so many at a time, to bound what an answer takes in memory.
 const KEYS_AT_A_TIME: usize = 2_000;
 
-/// What a month's facts take, or less.
-const LIKELY_FACTS: usize = 2_048;
+/// What a span's facts take, or less.
+const LIKELY_FACTS: usize = 1_024;
 
 /// What is stored of a service as a whole.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +31,7 @@ pub struct StoredService {
 }
 
 impl StoredService {
-    pub(super) const COLUMNS: [Column; 8] = [
+    pub(super) const COLUMNS: [Column; 9] = [
         Column::Guid("service_guid"),
         Column::Day("first_day"),
         Column::Day("rows_from"),
@@ -39,6 +39,7 @@ impl StoredService {
         Column::Day("dirty_from"),
         Column::Number("dirty_reason"),
         Column::Encoded("held"),
+        Column::Encoded("newest_span"),
         Column::Encoded("recent_users"),
     ];
 
@@ -47,7 +48,7 @@ impl StoredService {
         let service = row.guid()?;
         let [first_day, rows_from, rows_through, dirty_from] = [row.day()?, row.day()?, row.day()?, row.day()?];
         let dirty_reason = row.number()?.and_then(Reason::from_strength);
-        let totals = ServiceTotals { first_day, held: row.decoded()? };
+        let totals = ServiceTotals { first_day, held: row.decoded()?, newest: row.decoded()? };
         let (rows, recent_users) = (rows_from.zip(rows_through), row.decoded()?);
         Ok((service, Self { totals, rows, dirty_from, dirty_reason, recent_users }))
     }
@@ -70,9 +71,10 @@ pub struct ServiceFacts {
     /// Those that are kept by themselves.
     users: Vec<(Uuid, Option<Vec<u8>>)>,
     recent_users: Vec<u8>,
-    months: Vec<(Day, Option<Vec<u8>>)>,
+    spans: Vec<(Day, Option<Vec<u8>>)>,
     first_day: Option<Day>,
     held: Vec<u8>,
+    newest_span: Vec<u8>,
     dirty_from: Option<Day>,
     reason: Reason,
     uncounted: BTreeMap<i64, [i64; 3]>,
@@ -89,17 +91,18 @@ impl ServiceFacts {
         let user = |(user, history): &(Uuid, UserHistory)| {
             Ok((*user, if history.is_empty() { None } else { Some(encode(history)?) }))
         };
-        let month = |month: &Day| {
-            let facts = merged.months.get(month).filter(|facts| !facts.is_empty());
-            Ok((*month, facts.map(|facts| encode_through(&mut buffer, facts)).transpose()?))
+        let span = |span: &Day| {
+            let facts = merged.spans.get(span).filter(|facts| !facts.is_empty());
+            Ok((*span, facts.map(|facts| encode_through(&mut buffer, facts)).transpose()?))
         };
         Ok(Self {
             service: merged.service,
             has_changed: !(users.histories.is_empty() && merged.changed.is_empty()),
             users: apart.iter().map(user).collect::<Result<_>>()?,
             recent_users: encode(&recent)?,
-            months: merged.changed.iter().map(month).collect::<Result<_>>()?,
+            spans: merged.changed.iter().map(span).collect::<Result<_>>()?,
             held: encode(&merged.totals.held)?,
+            newest_span: encode(&merged.totals.newest)?,
             first_day: merged.totals.first_day,
             dirty_from: merged.dirty_from,
             reason,
@@ -119,28 +122,28 @@ impl ServiceFacts {
     }
 }
 
-/// Months' facts as they are stored. Decoded they take several times as much, so that is done service by service.
+/// Spans' facts as they are stored. Decoded they take several times as much, so that is done service by service.
 #[derive(Debug, Default)]
-pub struct EncodedMonths {
+pub struct EncodedSpans {
     facts: Vec<u8>,
-    /// Where a month's facts are in there.
+    /// Where a span's facts are in there.
     places: BTreeMap<(Uuid, Day), Range<usize>>,
 }
 
-impl EncodedMonths {
-    fn add(&mut self, service: Uuid, month: Day, facts: &[u8]) {
+impl EncodedSpans {
+    fn add(&mut self, service: Uuid, span: Day, facts: &[u8]) {
         let from = self.facts.len();
         self.facts.extend_from_slice(facts);
-        self.places.insert((service, month), from..self.facts.len());
+        self.places.insert((service, span), from..self.facts.len());
     }
 
-    /// What is here of a service, by month.
+    /// What is here of a service, by span.
     ///
     /// # Errors
     /// When the database holds something else.
-    pub fn of(&self, service: Uuid) -> Result<BTreeMap<Day, MonthFacts>> {
+    pub fn of(&self, service: Uuid) -> Result<BTreeMap<Day, SpanFacts>> {
         let all = self.places.range((service, Day(i32::MIN))..=(service, Day(i32::MAX)));
-        all.map(|((_, month), at)| Ok((*month, decode(&self.facts[at.clone()])?))).collect()
+        all.map(|((_, span), at)| Ok((*span, decode(&self.facts[at.clone()])?))).collect()
     }
 }
 
@@ -181,35 +184,35 @@ impl Store {
         Ok(histories)
     }
 
-    /// The facts of all months of these services, from that of each one's day on.
+    /// The facts of all spans of these services, from each one's span on.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn months_from(&self, services: &[(Uuid, Day)]) -> Result<EncodedMonths> {
+    pub async fn spans_from(&self, services: &[(Uuid, Day)]) -> Result<EncodedSpans> {
         static FACTS: Lookup = Lookup::new(
             &[Column::Guid("service_guid"), Column::Bytes("facts")],
-            "service_months",
+            "service_spans",
             &["service_guid"],
-            "month = $2",
+            "span = $2",
         );
-        let mut facts = EncodedMonths::default();
-        let last: Option<Day> = self.db.writer.sql("SELECT max(month) FROM service_months").value().await?;
+        let mut facts = EncodedSpans::default();
+        let last: Option<Day> = self.db.writer.sql("SELECT max(span) FROM service_spans").value().await?;
         let Some(last) = last else { return Ok(facts) };
-        let months_of = |(service, from): &(Uuid, Day)| {
+        let spans_of = |(service, from): &(Uuid, Day)| {
             let service = *service;
-            let months = std::iter::successors(Some(from.month()), |month| Some(month.next_month()));
-            months.take_while(move |month| *month <= last).map(move |month| (month, service))
+            let spans = std::iter::successors(Some(*from), |span| Some(span.next_span()));
+            spans.take_while(move |span| *span <= last).map(move |span| (span, service))
         };
-        let mut months: Vec<(Day, Uuid)> = services.iter().flat_map(months_of).collect();
-        months.sort_unstable();
-        let chunks = months.chunk_by(|a, b| a.0 == b.0).flat_map(|month| month.chunks(KEYS_AT_A_TIME));
+        let mut spans: Vec<(Day, Uuid)> = services.iter().flat_map(spans_of).collect();
+        spans.sort_unstable();
+        let chunks = spans.chunk_by(|a, b| a.0 == b.0).flat_map(|span| span.chunks(KEYS_AT_A_TIME));
         for keys in chunks {
-            let month = keys[0].0;
+            let span = keys[0].0;
             let services: Vec<Uuid> = keys.iter().map(|(_, service)| *service).collect();
-            let found = FACTS.of(&self.db.writer, &services).bind(month).answer().await?;
+            let found = FACTS.of(&self.db.writer, &services).bind(span).answer().await?;
             let mut rows = found.rows();
             while rows.next() {
-                facts.add(rows.guid()?, month, rows.bytes()?);
+                facts.add(rows.guid()?, span, rows.bytes()?);
             }
         }
         Ok(facts)
@@ -224,7 +227,9 @@ pub(super) async fn replace(
     today: Day,
 ) -> Result<()> {
     replace_users(transaction, services).await?;
-    replace_months(transaction, services).await?;
+    let spans =
+        services.iter().flat_map(|of| of.spans.iter().map(|(span, facts)| (*span, of.service, facts.as_deref())));
+    replace_spans(transaction, spans.collect()).await?;
     replace_totals(transaction, services, drawn, today).await?;
     move_ledger(transaction, services).await
 }
@@ -248,22 +253,25 @@ async fn replace_users(transaction: &mut Transaction, services: &[ServiceFacts])
         .await
 }
 
-async fn replace_months(transaction: &mut Transaction, services: &[ServiceFacts]) -> Result<()> {
-    static MONTHS: Insert = Insert::new(
-        "service_months",
-        &["month", "service_guid", "facts"],
-        "ON CONFLICT (month, service_guid) DO UPDATE SET facts = excluded.facts",
+/// A service's facts of a span, as they are stored; none where nothing is.
+pub(super) type StoredSpan<'a> = (Day, Uuid, Option<&'a [u8]>);
+
+/// Puts facts in the place of those that are stored.
+pub(super) async fn replace_spans(transaction: &mut Transaction, spans: Vec<StoredSpan<'_>>) -> Result<()> {
+    static SPANS: Insert = Insert::new(
+        "service_spans",
+        &["span", "service_guid", "facts"],
+        "ON CONFLICT (span, service_guid) DO UPDATE SET facts = excluded.facts",
     );
-    let all = services.iter().flat_map(|of| of.months.iter().map(|(month, facts)| (*month, of.service, facts)));
-    let (mut kept, gone): (Vec<_>, Vec<_>) = all.partition(|(_, _, facts)| facts.is_some());
-    for (month, service, _) in gone {
-        let remove = transaction.sql("DELETE FROM service_months WHERE month = $1 AND service_guid = $2");
-        remove.bind(month).bind(service).execute().await?;
+    let (mut kept, gone): (Vec<_>, Vec<_>) = spans.into_iter().partition(|(_, _, facts)| facts.is_some());
+    for (span, service, _) in gone {
+        let remove = transaction.sql("DELETE FROM service_spans WHERE span = $1 AND service_guid = $2");
+        remove.bind(span).bind(service).execute().await?;
     }
-    kept.sort_by_key(|(month, service, _)| (*month, *service));
-    MONTHS
-        .all(transaction, &kept, |values, (month, service, facts)| {
-            values.push(*month).push(*service).push(facts.as_deref());
+    kept.sort_unstable_by_key(|(span, service, _)| (*span, *service));
+    SPANS
+        .all(transaction, &kept, |values, (span, service, facts)| {
+            values.push(*span).push(*service).push(*facts);
         })
         .await
 }
@@ -276,17 +284,17 @@ async fn replace_totals(
 ) -> Result<()> {
     static DRAWN: Insert = Insert::new(
         "service_progress",
-        &["service_guid", "first_day", "held", "recent_users", "rows_from", "rows_through"],
+        &["service_guid", "first_day", "held", "newest_span", "recent_users", "rows_from", "rows_through"],
         "ON CONFLICT (service_guid) DO UPDATE SET first_day = excluded.first_day, held = excluded.held,
-            recent_users = excluded.recent_users, rows_from = excluded.rows_from, rows_through = excluded.rows_through,
+            newest_span = excluded.newest_span, recent_users = excluded.recent_users, rows_from = excluded.rows_from, rows_through = excluded.rows_through,
             dirty_from = NULL, dirty_reason = NULL",
     );
     // The earlier of two days that rows must be drawn from, where there is one, and the stronger of two reasons.
     static PROGRESS: Insert = Insert::new(
         "service_progress AS stored",
-        &["service_guid", "first_day", "held", "recent_users", "dirty_from", "dirty_reason"],
+        &["service_guid", "first_day", "held", "newest_span", "recent_users", "dirty_from", "dirty_reason"],
         "ON CONFLICT (service_guid) DO UPDATE SET first_day = excluded.first_day, held = excluded.held,
-            recent_users = excluded.recent_users,
+            newest_span = excluded.newest_span, recent_users = excluded.recent_users,
             dirty_from = CASE WHEN stored.dirty_from < excluded.dirty_from THEN stored.dirty_from
                 ELSE coalesce(excluded.dirty_from, stored.dirty_from) END,
             dirty_reason = CASE WHEN stored.dirty_reason > excluded.dirty_reason THEN stored.dirty_reason
@@ -296,13 +304,15 @@ async fn replace_totals(
     DRAWN
         .all(transaction, &drawn, |values, of| {
             let rows_from = of.first_day.filter(|first_day| *first_day <= today);
-            values.push(of.service).push(of.first_day).push(of.held.as_slice()).push(of.recent_users.as_slice());
+            values.push(of.service).push(of.first_day);
+            values.push(of.held.as_slice()).push(of.newest_span.as_slice()).push(of.recent_users.as_slice());
             values.push(rows_from).push(rows_from.map(|_| today));
         })
         .await?;
     PROGRESS
         .all(transaction, &others, |values, of| {
-            values.push(of.service).push(of.first_day).push(of.held.as_slice()).push(of.recent_users.as_slice());
+            values.push(of.service).push(of.first_day);
+            values.push(of.held.as_slice()).push(of.newest_span.as_slice()).push(of.recent_users.as_slice());
             values.push(of.dirty_from).push(of.dirty_from.map(|_| of.reason.strength()));
         })
         .await

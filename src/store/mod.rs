@@ -23,6 +23,7 @@ mod lock_file;
 mod locks;
 mod log;
 mod meters;
+mod months;
 mod recent;
 mod repair;
 mod restatements;
@@ -51,7 +52,7 @@ pub use dirty::{Arrived, DirtyPartition};
 pub use draw::{Redraw, ServiceToDraw};
 pub use erasure::{ContentOrder, ErasedUser};
 pub use explained::Explained;
-pub use facts::{EncodedMonths, ServiceFacts, StoredService};
+pub use facts::{EncodedSpans, ServiceFacts, StoredService};
 pub use gauges::{Gauges, LastRun, Pool, SourceGauges};
 pub use jobs::{JobEnd, JobOutcome};
 pub use keys::{ApiKey, NewApiKey, Role};
@@ -149,6 +150,8 @@ impl Store {
         let failed = |source| StoreError::Open { database: url.to_string(), source };
         let store = Self::of(db::open(url).await.map_err(failed)?);
         store.db.writer.migrate().await?;
+        // In a box of its own: it has hardly ever anything to do.
+        Box::pin(store.split_months()).await?;
         Ok(store)
     }
 
@@ -210,5 +213,8 @@ fn encode_through<T: serde::Serialize>(buffer: &mut Vec<u8>, value: &T) -> Resul
 }
 
 fn decode<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
-    postcard::from_bytes(bytes).map_err(StoreError::inconsistent)
+    match postcard::take_from_bytes(bytes).map_err(StoreError::inconsistent)? {
+        (value, []) => Ok(value),
+        (_, rest) => Err(StoreError::inconsistent(format_args!("a value with {} bytes behind it", rest.len()))),
+    }
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::db::{AnyText, Transaction};
 use super::{Lease, Result, Store, decode, dirty, encode, facts, log};
 use crate::model::{Day, Gauges};
-use crate::rollup::{MonthFacts, RecentUsers, VoidMark};
+use crate::rollup::{RecentUsers, SpanFacts, SpanStart, VoidMark};
 
 /// An input's part of the ledger, as the event log has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +48,9 @@ impl Store {
         let service = fix.service;
         let mut transaction = self.begin_leased(lease).await?;
         let mut sums: BTreeMap<i64, [i64; 3]> = BTreeMap::new();
-        let months = transaction.sql("SELECT facts FROM service_months WHERE service_guid = $1").bind(service);
-        for row in months.all().await? {
-            let Ok(facts) = row.get("facts").and_then(decode::<MonthFacts>) else { continue };
+        let spans = transaction.sql("SELECT facts FROM service_spans WHERE service_guid = $1").bind(service);
+        for row in spans.all().await? {
+            let Ok(facts) = row.get("facts").and_then(decode::<SpanFacts>) else { continue };
             for (input, lines) in facts.days().iter().flat_map(|day| &day.uncounted) {
                 let sum = sums.entry(*input).or_default();
                 let lines = [lines.duplicate, lines.voided, lines.conflicting];
@@ -58,15 +58,18 @@ impl Store {
             }
         }
         facts::add_to_ledger(&mut transaction, sums).await?;
-        for forget in
-            ["DELETE FROM service_months WHERE service_guid = $1", "DELETE FROM users WHERE service_guid = $1"]
+        for forget in ["DELETE FROM service_spans WHERE service_guid = $1", "DELETE FROM users WHERE service_guid = $1"]
         {
             transaction.sql(forget).bind(service).execute().await?;
         }
-        let (held, recent_users) = (encode(&Gauges::default())?, encode(&RecentUsers::default())?);
-        let nothing =
-            "UPDATE service_progress SET first_day = NULL, held = $2, recent_users = $3 WHERE service_guid = $1";
-        transaction.sql(nothing).bind(service).bind(held.as_slice()).bind(recent_users.as_slice()).execute().await?;
+        let nothing = transaction.sql(
+            "UPDATE service_progress SET first_day = NULL, held = $2, newest_span = $3, recent_users = $4
+             WHERE service_guid = $1",
+        );
+        let (held, newest) = (encode(&Gauges::default())?, encode(&None::<SpanStart>)?);
+        let recent_users = encode(&RecentUsers::default())?;
+        let nothing = nothing.bind(service).bind(held.as_slice()).bind(newest.as_slice());
+        nothing.bind(recent_users.as_slice()).execute().await?;
         mark_to_draw(&mut transaction, fix).await?;
         let days = transaction.sql("SELECT DISTINCT day FROM segment_partitions").all().await?;
         let marks = days.iter().map(|day| Ok((day.get("day")?, Some(service)))).collect::<Result<Vec<_>>>()?;

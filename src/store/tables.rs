@@ -104,13 +104,14 @@ fn facts() -> Vec<Table> {
         ("service_guid", Guid),
         ("first_day", Day),
         ("held", Bytes),
+        ("newest_span", Bytes),
         ("recent_users", Bytes),
         ("rows_from", Day),
         ("rows_through", Day),
         ("dirty_from", Day),
         ("dirty_reason", Integer),
     ];
-    let months = [("month", Day), ("service_guid", Guid), ("facts", Bytes)];
+    let spans = [("span", Day), ("service_guid", Guid), ("facts", Bytes)];
     let users = [("service_guid", Guid), ("user_guid", Guid), ("history", Bytes)];
     vec![
         // The mark of a whole day has no GUID.
@@ -119,7 +120,7 @@ fn facts() -> Vec<Table> {
             "day, service_guid",
             &[("day", Day), ("service_guid", Bytes), ("by_backfill", Flag)],
         ),
-        Table::new("service_months", "month, service_guid", &months),
+        Table::new("service_spans", "span, service_guid", &spans),
         Table::new("users", "service_guid, user_guid", &users),
         Table::new("service_progress", "service_guid", &progress),
     ]

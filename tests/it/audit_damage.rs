@@ -128,9 +128,10 @@ fn flipped(on: On, hex: &str, at: usize, bit: u8) -> String {
 async fn changed_facts_are_named_and_repaired(on: On) {
     let engine = engine(on).await;
     let blobs = [
-        ("service_months", "facts", "service "),
+        ("service_spans", "facts", "service "),
         ("users", "history", ", user "),
         ("service_progress", "held", "service "),
+        ("service_progress", "newest_span", "service "),
         ("service_progress", "recent_users", "service "),
     ];
     for (table, column, names) in blobs {
@@ -158,7 +159,7 @@ async fn changed_facts_are_named_and_repaired(on: On) {
         }
         is_named_and_repaired(&engine, &format!("DELETE FROM {table} WHERE {is_it}"), &["service "]).await;
     }
-    let moved = "UPDATE service_months SET month = month + 1";
+    let moved = "UPDATE service_spans SET span = span + 1";
     is_named_and_repaired(&engine, moved, &["facts of 2026-02-01"]).await;
 }
 

@@ -38,6 +38,7 @@ mod golden;
 mod history;
 mod journal;
 mod laws;
+mod months;
 mod observe;
 mod oracle;
 mod oracle_json;

@@ -41,7 +41,7 @@ const FILL: &str = "
     INSERT INTO voids SELECT n % 4000, gen_random_uuid(), n, '', '' FROM generate_series(1, 50000) n;
     CREATE TABLE guids AS SELECT gen_random_uuid() AS guid FROM generate_series(1, 5000);
     INSERT INTO service_progress SELECT guid, 20000, '', 20000, 30000, NULL FROM guids;
-    INSERT INTO service_months SELECT m, guid, '' FROM guids, generate_series(10000, 10010) m;
+    INSERT INTO service_spans SELECT m, guid, '' FROM guids, generate_series(10000, 10010) m;
     INSERT INTO users SELECT guid, gen_random_uuid(), '' FROM guids, generate_series(1, 10);
     INSERT INTO service_patches SELECT guid, d, 0, 0, '{}' FROM guids, generate_series(1, 5) d;
     INSERT INTO service_entries SELECT guid, '', '', NULL, NULL, '{}' FROM guids;

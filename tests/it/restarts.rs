@@ -102,9 +102,9 @@ fn a_job_whose_statement_took_too_long_fails_clearly_and_the_next_run_completes(
         .spawn()
         .unwrap();
     let mut statements = other.stdin.take().unwrap();
-    statements.write_all(b"BEGIN; LOCK TABLE service_months IN ACCESS EXCLUSIVE MODE;\n").unwrap();
+    statements.write_all(b"BEGIN; LOCK TABLE service_spans IN ACCESS EXCLUSIVE MODE;\n").unwrap();
     statements.flush().unwrap();
-    let is_locked = "SELECT 1 FROM pg_locks WHERE relation = 'service_months'::regclass AND granted AND mode = 'AccessExclusiveLock'";
+    let is_locked = "SELECT 1 FROM pg_locks WHERE relation = 'service_spans'::regclass AND granted AND mode = 'AccessExclusiveLock'";
     eventually("the table is locked", || (server().sql(database.name(), is_locked) == "1\n").then_some(()));
 
     let told = binary.fails(1, &INGEST);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use usage_rollup::event_log::{Segment, SegmentEnd, SegmentPartition};
-use usage_rollup::jobs;
+use usage_rollup::jobs::{self, Scope};
 use usage_rollup::model::{Day, Instant, Numbers, PeriodType, RowState};
 use usage_rollup::rollup::VoidMark;
 use usage_rollup::store::{Ledger, LogCommit, NewApiKey, Role, Store};
@@ -19,6 +19,7 @@ on_each_store!(
     views_have_the_names_of_the_specification,
     a_void_recomputes_its_service_alone_and_the_ledger_adds_up,
     rows_begin_where_the_first_event_is_left,
+    a_service_that_begins_tomorrow_has_no_row_today,
     states_change_when_they_are_due,
     a_thin_day_is_marked_by_service_and_a_full_one_whole,
     late_events_count_whether_the_day_is_recomputed_whole_or_for_them_alone,
@@ -105,6 +106,20 @@ async fn rows_begin_where_the_first_event_is_left(on: On) {
         assert_eq!(first().await, expected);
     }
     assert_eq!(engine.export(PeriodType::Monthly).await.lines().count(), 1, "nothing counts any more");
+}
+
+/// Events may be some minutes ahead of the clock.
+async fn a_service_that_begins_tomorrow_has_no_row_today(on: On) {
+    let mut engine = Engine::new(on, "2026-03-15T23:59:00Z", &[]).await;
+    engine.ingest(&[lines(&[used(ONE, "1", "2026-03-16T00:03:00Z")])]).await;
+    for now in ["2026-03-15T23:59:30Z", "2026-03-16T00:01:00Z"] {
+        roll_at(&mut engine, now).await;
+        let rows = [engine.export(PeriodType::Daily).await, engine.export(PeriodType::Monthly).await];
+        let expected = if now < "2026-03-16" { 0 } else { 1 };
+        assert_eq!(rows.map(|rows| rows.lines().count() - 1), [expected; 2], "{now}");
+        let verified = jobs::verify(&engine.installation, &run(), &Scope::default()).await.unwrap();
+        assert!(verified.is_clean(), "{now}: {:#?}", verified.differences);
+    }
 }
 
 async fn states_change_when_they_are_due(on: On) {

@@ -1,13 +1,16 @@
-//! A service's facts of one month: the unit in which facts are kept, so that a change reads and writes little.
+//! A service's facts of some days: the unit in which facts are kept, so that a change reads and writes little.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::facts::{DayFacts, ServiceDay};
 use crate::model::{Day, Gauges, USER_CLASSES};
 
-/// The facts of a service whose days fall into one month of the reporting zone. Sparse: days without activity are absent.
+/// The facts of a service whose days fall into one span of the reporting zone's calendar ([`Day::span`]). Sparse: days
+/// without activity are absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MonthFacts {
+pub struct SpanFacts {
     /// Sorted by day and partition.
     days: Vec<ServiceDay>,
     /// How many users entered each class less how many left it, by day, sorted.
@@ -16,14 +19,14 @@ pub struct MonthFacts {
 
 /// What replacing days has changed.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct MonthChange {
-    /// Whether the month must be stored anew.
+pub struct SpanChange {
+    /// Whether the span must be stored anew.
     pub changed: bool,
     /// The first day whose facts changed.
     pub first_day: Option<Day>,
 }
 
-impl MonthFacts {
+impl SpanFacts {
     /// Facts that nothing was merged into.
     #[must_use]
     pub fn of(mut days: Vec<ServiceDay>, moves: Vec<(Day, [i64; USER_CLASSES])>) -> Self {
@@ -38,11 +41,11 @@ impl MonthFacts {
         recomputed: &[Day],
         new: impl Iterator<Item = &'a ServiceDay>,
         mut ledger: impl FnMut(i64, &ServiceDay),
-    ) -> MonthChange {
+    ) -> SpanChange {
         let is_old = |day: &ServiceDay| recomputed.binary_search(&day.partition).is_ok();
         let old: Vec<ServiceDay> = self.days.extract_if(.., |day| is_old(day)).collect();
         let new: Vec<ServiceDay> = new.filter(|day| !day.is_empty()).cloned().collect();
-        let change = MonthChange { changed: old != new, first_day: first_difference(&old, &new) };
+        let change = SpanChange { changed: old != new, first_day: first_difference(&old, &new) };
         for (sign, days) in [(-1, &old), (1, &new)] {
             for day in days {
                 ledger(sign, day);
@@ -68,6 +71,19 @@ impl MonthFacts {
         }
     }
 
+    /// These facts by span, also where they are of several.
+    #[must_use]
+    pub fn by_span(self) -> BTreeMap<Day, Self> {
+        let mut spans: BTreeMap<Day, Self> = BTreeMap::new();
+        for day in self.days {
+            spans.entry(day.day.span()).or_default().days.push(day);
+        }
+        for (day, moves) in self.moves {
+            spans.entry(day.span()).or_default().moves.push((day, moves));
+        }
+        spans
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.days.is_empty() && self.moves.is_empty()
@@ -91,12 +107,43 @@ impl MonthFacts {
         &self.moves
     }
 
-    /// How the whole month changes the gauges.
+    /// How the whole span changes the gauges.
     #[must_use]
     pub fn change(&self) -> Gauges {
         let storage = self.days.iter().map(|day| day.facts.storage).sum();
         let users = self.moves.iter().map(|(_, users)| Gauges { users: *users, storage: 0 });
         users.fold(Gauges { users: [0; USER_CLASSES], storage }, |sum, more| sum.plus(&more))
+    }
+}
+
+/// A span, and what the days of its month that lie before it add up to: so a month's row can be drawn without reading all of
+/// the month.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpanStart {
+    pub span: Day,
+    pub month: DayFacts,
+}
+
+impl SpanStart {
+    /// A month's first span.
+    #[must_use]
+    pub fn of_month(month: Day) -> Self {
+        Self { span: month, month: DayFacts::default() }
+    }
+
+    /// The newest span that has days, where `spans` holds all from this one on. Where none of these has any, it is the one that
+    /// was known before, unless that was one of these.
+    #[must_use]
+    pub fn newest(&self, spans: &BTreeMap<Day, SpanFacts>, before: Option<Self>) -> Option<Self> {
+        let Some((&newest, _)) = spans.iter().rev().find(|(_, facts)| !facts.days().is_empty()) else {
+            return before.filter(|before| before.span < self.span);
+        };
+        let first = newest.month().max(self.span);
+        let mut start = if first == self.span { *self } else { Self::of_month(first) };
+        for day in spans.range(first..newest).flat_map(|(_, facts)| facts.days()) {
+            start.month += &day.facts;
+        }
+        Some(Self { span: newest, ..start })
     }
 }
 
@@ -110,5 +157,45 @@ fn first_difference(old: &[ServiceDay], new: &[ServiceDay]) -> Option<Day> {
             (Some(a), Some(b)) if (a.day, a.partition, &a.facts) == (b.day, b.partition, &b.facts) => {}
             (a, b) => return [a, b].into_iter().flatten().map(|day| day.day).min(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(text: &str) -> Day {
+        text.parse().unwrap()
+    }
+
+    /// Spans with a day each, on which so many events count.
+    fn spans(days: &[(&str, u64)]) -> BTreeMap<Day, SpanFacts> {
+        let service_day = |(text, events): &(&str, u64)| {
+            let facts = DayFacts { events: *events, ..DayFacts::default() };
+            ServiceDay { day: day(text), partition: day(text), facts, uncounted: Vec::new() }
+        };
+        SpanFacts::of(days.iter().map(service_day).collect(), Vec::new()).by_span()
+    }
+
+    fn start(span: &str, events: u64) -> SpanStart {
+        SpanStart { span: day(span), month: DayFacts { events, ..DayFacts::default() } }
+    }
+
+    #[test]
+    fn the_newest_span_goes_on_from_the_one_that_facts_are_known_from() {
+        let from = start("2026-03-09", 7);
+        let newest = |days: &[(&str, u64)], before| from.newest(&spans(days), before);
+        assert_eq!(newest(&[("2026-03-10", 1)], None), Some(from));
+        assert_eq!(newest(&[("2026-03-10", 1), ("2026-03-31", 2)], Some(from)), Some(start("2026-03-25", 8)));
+        let in_april = [("2026-03-10", 1), ("2026-04-01", 2), ("2026-04-09", 3)];
+        assert_eq!(newest(&in_april, Some(from)), Some(start("2026-04-09", 2)));
+    }
+
+    #[test]
+    fn a_newest_span_that_lost_its_days_is_not_known_any_more_and_one_that_was_not_read_is() {
+        let (from, before) = (start("2026-03-09", 7), start("2026-02-25", 9));
+        assert_eq!(from.newest(&BTreeMap::new(), Some(from)), None);
+        assert_eq!(from.newest(&BTreeMap::new(), Some(start("2026-03-17", 9))), None);
+        assert_eq!(from.newest(&BTreeMap::new(), Some(before)), Some(before));
     }
 }
