@@ -306,7 +306,7 @@ fn drafts(fresh: &Facts, through: Option<Day>) -> BTreeMap<(PeriodType, Day), Dr
     let Some((first, through)) = fresh.totals.first_day.zip(through) else { return BTreeMap::new() };
     let start = SpanStart::of_month(first.month());
     let opening = fresh.spans.range(..start.span).fold(Gauges::default(), |held, (_, span)| held.plus(&span.change()));
-    let rows = draft_rows(first, first, through, &start, opening, &fresh.spans);
+    let rows = draft_rows(first, first, through, through, &start, opening, &fresh.spans);
     rows.into_iter().map(|row| ((row.period_type, row.period), row)).collect()
 }
 

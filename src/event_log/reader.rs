@@ -203,20 +203,23 @@ impl OpenSegment {
         pages.map(|page| bounds(page).ok_or_else(missing)).collect()
     }
 
+    /// One column of a row group.
+    pub(super) fn column_chunk(&self, group: usize, column: usize) -> &ColumnChunkMetaData {
+        self.metadata.metadata().row_group(group).column(column)
+    }
+
     /// The pages of one column of a row group.
     pub(super) fn column_pages(
         &self,
         group: usize,
         column: usize,
-    ) -> Result<(SerializedPageReader<CheckedFile>, &ColumnChunkMetaData), PageError> {
+    ) -> Result<SerializedPageReader<CheckedFile>, PageError> {
         let metadata = self.metadata.metadata();
-        let of_group = metadata.row_group(group);
-        let chunk = of_group.column(column);
+        let rows = count(metadata.row_group(group).num_rows());
         let offsets = metadata.page_index_for_row_group(group);
         let locations = offsets.offset_index(column).ok_or(Corrupt("a column has no page index"))?;
         let locations = Some(locations.page_locations().clone());
-        let reader = SerializedPageReader::new(self.file.clone(), chunk, count(of_group.num_rows()), locations)?;
-        Ok((reader, chunk))
+        Ok(SerializedPageReader::new(self.file.clone(), self.column_chunk(group, column), rows, locations)?)
     }
 
     /// Names the file in an error.

@@ -45,7 +45,7 @@ pub(super) fn draw(
     let of_spans = spans.range(start.span..).map(|(_, span)| span.change());
     let opening = of_spans.fold(service.totals.held, |held, change| held.minus(&change));
     let drafts = match service.totals.first_day {
-        Some(first_day) => draft_rows(first_day, service.from, rules.today, start, opening, spans),
+        Some(first_day) => draft_rows(first_day, service.from, service.through, rules.today, start, opening, spans),
         None => Vec::new(),
     };
     // The days and the months that have rows.

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::Installation;
 use super::draw::{DrawRules, draw};
-use crate::model::{Day, Instant};
-use crate::rollup::{Changes, PartitionFacts, ServiceChange, UserHistory, UserKey};
+use crate::model::{Day, Instant, Reason};
+use crate::rollup::{Changes, MergedService, PartitionFacts, ServiceChange, UserHistory, UserKey};
 use crate::store::{
     Arrived, EncodedSpans, Redraw, RollupCommit, ServiceFacts, ServiceRows, ServiceToDraw, StoreError, StoredService,
 };
@@ -192,14 +192,30 @@ fn merge_service(
     let merged = change.merge_spans(&users, before.totals, &start, stored.spans.of(service)?);
     let is_for = |partition| arrivals.get(&partition).is_some_and(|arrived| arrived.is_for(service));
     let reason = merged.reason(change.partitions().any(is_for));
-    let rows = rules.and_then(|rules| {
-        let dirty_from = [before.dirty_from, merged.dirty_from].into_iter().flatten().min();
-        let dirty_reason = before.dirty_reason.max(merged.dirty_from.map(|_| reason));
-        let (totals, rows) = (merged.totals, before.rows);
-        let now = StoredService { totals, rows, dirty_from, dirty_reason, ..StoredService::default() };
-        ServiceToDraw::of(service, &now, rules.today).map(|service| draw(&service, &start, &merged.spans, rules))
-    });
+    let rows = rules
+        .and_then(|rules| Some(draw(&to_draw(before, &merged, reason, rules.today)?, &start, &merged.spans, rules)));
     Ok((ServiceFacts::encode(&before.recent_users, &users, &merged, reason)?, rows))
+}
+
+/// Which rows of a service must be drawn after its facts were merged.
+fn to_draw(before: &StoredService, merged: &MergedService, reason: Reason, today: Day) -> Option<ServiceToDraw> {
+    let dirty_from = merged.dirty.map(|(from, _)| from);
+    let now = StoredService {
+        totals: merged.totals,
+        rows: before.rows,
+        dirty_from: [before.dirty_from, dirty_from].into_iter().flatten().min(),
+        dirty_reason: before.dirty_reason.max(dirty_from.map(|_| reason)),
+        ..StoredService::default()
+    };
+    let mut to_draw = ServiceToDraw::of(merged.service, &now, today)?;
+    // Behind the days that changed, rows are as they are stored, where all of them were.
+    let were_drawn = before.dirty_from.is_none() && before.rows.is_some_and(|(_, through)| through >= today);
+    if let Some((_, through)) =
+        merged.dirty.filter(|_| were_drawn && before.totals.first_day == merged.totals.first_day)
+    {
+        to_draw.through = through;
+    }
+    Some(to_draw)
 }
 
 fn commit(changes: &[ServiceChange], merged: Vec<(ServiceFacts, Option<ServiceRows>)>) -> RollupCommit {

@@ -81,8 +81,8 @@ pub struct MergedService {
     /// Those of them that changed, in order.
     pub changed: Vec<Day>,
     pub totals: ServiceTotals,
-    /// The first day whose rows may change.
-    pub dirty_from: Option<Day>,
+    /// The first and the last day whose rows may change.
+    pub dirty: Option<(Day, Day)>,
     /// By input: how the numbers of lines that are not counted change: copies, voided and conflicting ones.
     pub uncounted: BTreeMap<i64, [i64; 3]>,
 }
@@ -246,7 +246,7 @@ impl ServiceChange<'_> {
             spans,
             changed: Vec::new(),
             totals: before,
-            dirty_from: None,
+            dirty: None,
             uncounted: BTreeMap::new(),
         };
         for span in self.spans(users) {
@@ -256,10 +256,11 @@ impl ServiceChange<'_> {
             let new = days.iter().filter(|day| within.contains(&day.day)).copied();
             let change = facts.replace(&recomputed, new, |sign, day| add_uncounted(&mut merged.uncounted, sign, day));
             let moves = users.moves.iter().filter(|(day, _)| within.contains(day));
-            let first_move = moves.clone().map(|(day, _)| *day).min();
+            let days_of_moves =
+                moves.clone().next().zip(moves.clone().next_back()).map(|(first, last)| (first.0, last.0));
             moves.for_each(|(day, delta)| facts.add_move(*day, *delta));
-            merged.dirty_from = [merged.dirty_from, change.first_day, first_move].into_iter().flatten().min();
-            if change.changed || first_move.is_some() {
+            merged.dirty = [merged.dirty, change.days, days_of_moves].into_iter().flatten().reduce(both);
+            if change.changed || days_of_moves.is_some() {
                 merged.totals.held = merged.totals.held.minus(&change_before).plus(&facts.change());
                 merged.changed.push(span);
             }
@@ -267,9 +268,18 @@ impl ServiceChange<'_> {
         let untouched = before.first_day.filter(|day| day.span() < self.first_day().span());
         merged.totals.first_day = untouched.or_else(|| merged.spans.values().find_map(SpanFacts::first_day));
         merged.totals.newest = start.newest(&merged.spans, before.newest);
+        if merged.totals.held != before.held {
+            // What is held is carried forward.
+            merged.dirty = merged.dirty.map(|(first, _)| (first, Day(i32::MAX)));
+        }
         merged.uncounted.retain(|_, lines| *lines != [0; 3]);
         merged
     }
+}
+
+/// The days from the first of two ranges' through the last.
+fn both(a: (Day, Day), b: (Day, Day)) -> (Day, Day) {
+    (a.0.min(b.0), a.1.max(b.1))
 }
 
 fn add_uncounted(sums: &mut BTreeMap<i64, [i64; 3]>, sign: i64, day: &ServiceDay) {

@@ -25,7 +25,8 @@ impl DraftRow {
     }
 }
 
-/// Drafts a service's daily rows from `from` through `today`, and the monthly ones of the months that these days lie in.
+/// Drafts a service's daily rows from `from` through `through`, and the monthly ones of the months that these days lie in,
+/// as of `today`.
 ///
 /// `spans` holds the service's facts from `start` on, which lies no later than `from`; `opening` is what was held when that
 /// span began. No row lies before `first_day`. A month's row holds all its days so far, also those before `from`.
@@ -33,18 +34,19 @@ impl DraftRow {
 pub fn draft_rows(
     first_day: Day,
     from: Day,
+    through: Day,
     today: Day,
     start: &SpanStart,
     opening: Gauges,
     spans: &BTreeMap<Day, SpanFacts>,
 ) -> Vec<DraftRow> {
-    let from = from.max(first_day);
+    let drawn = from.max(first_day)..=through.min(today);
     let mut rows = Vec::new();
     let mut held = opening;
     let mut parts = spans.range(start.span..).flat_map(|(_, facts)| facts.days()).peekable();
     let mut moves = spans.range(start.span..).flat_map(|(_, facts)| facts.moves()).peekable();
     let (mut first, mut of_month) = (start.span, start.month);
-    while first <= today {
+    while first <= *drawn.end() {
         let next_month = first.next_month();
         let last = next_month.previous().min(today);
         for day in first.through(last) {
@@ -56,11 +58,11 @@ pub fn draft_rows(
             of_month += &of_day;
             let users = moves.next_if(|(of, _)| *of == day).map_or([0; USER_CLASSES], |(_, users)| *users);
             held = held.plus(&Gauges { users, storage: of_day.storage });
-            if day >= from {
+            if drawn.contains(&day) {
                 rows.push(draft(PeriodType::Daily, day, &of_day, &held));
             }
         }
-        if last >= from {
+        if last >= *drawn.start() {
             rows.push(draft(PeriodType::Monthly, last.month(), &of_month, &held));
         }
         (first, of_month) = (next_month, DayFacts::default());

@@ -22,8 +22,8 @@ pub struct SpanFacts {
 pub struct SpanChange {
     /// Whether the span must be stored anew.
     pub changed: bool,
-    /// The first day whose facts changed.
-    pub first_day: Option<Day>,
+    /// The first and the last day whose facts changed.
+    pub days: Option<(Day, Day)>,
 }
 
 impl SpanFacts {
@@ -45,7 +45,7 @@ impl SpanFacts {
         let is_old = |day: &ServiceDay| recomputed.binary_search(&day.partition).is_ok();
         let old: Vec<ServiceDay> = self.days.extract_if(.., |day| is_old(day)).collect();
         let new: Vec<ServiceDay> = new.filter(|day| !day.is_empty()).cloned().collect();
-        let change = SpanChange { changed: old != new, first_day: first_difference(&old, &new) };
+        let change = SpanChange { changed: old != new, days: differing_days(&old, &new) };
         for (sign, days) in [(-1, &old), (1, &new)] {
             for day in days {
                 ledger(sign, day);
@@ -147,15 +147,24 @@ impl SpanStart {
     }
 }
 
-/// The first day on which the facts differ; both are sorted by day and partition.
-fn first_difference(old: &[ServiceDay], new: &[ServiceDay]) -> Option<Day> {
+/// The first and the last day on which the facts differ; both are sorted by day and partition.
+fn differing_days(old: &[ServiceDay], new: &[ServiceDay]) -> Option<(Day, Day)> {
     let counts = |day: &&ServiceDay| day.facts != DayFacts::default();
-    let (mut old, mut new) = (old.iter().filter(counts), new.iter().filter(counts));
+    let (mut old, mut new) = (old.iter().filter(counts).peekable(), new.iter().filter(counts).peekable());
+    let mut days: Option<(Day, Day)> = None;
     loop {
-        match (old.next(), new.next()) {
-            (None, None) => return None,
-            (Some(a), Some(b)) if (a.day, a.partition, &a.facts) == (b.day, b.partition, &b.facts) => {}
-            (a, b) => return [a, b].into_iter().flatten().map(|day| day.day).min(),
+        let key = |day: &ServiceDay| (day.day, day.partition);
+        let next = match (old.peek(), new.peek()) {
+            (Some(a), Some(b)) => key(a).min(key(b)),
+            (a, b) => match a.or(b) {
+                Some(day) => key(day),
+                None => return days,
+            },
+        };
+        let of_old = old.next_if(|day| key(day) == next).map(|day| &day.facts);
+        let of_new = new.next_if(|day| key(day) == next).map(|day| &day.facts);
+        if of_old != of_new {
+            days = Some((days.map_or(next.0, |(first, _)| first), next.0));
         }
     }
 }

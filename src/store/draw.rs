@@ -19,8 +19,9 @@ pub struct ServiceToDraw {
     pub service: Uuid,
     /// Its first day is none where no event counts any more.
     pub totals: ServiceTotals,
-    /// The first day whose rows may be wrong or missing.
+    /// The first and the last day whose rows may be wrong or missing.
     pub from: Day,
+    pub through: Day,
     /// The first and the last day that have a row now.
     pub stored: Option<(Day, Day)>,
     /// Why rows that are closed change.
@@ -35,7 +36,7 @@ impl ServiceToDraw {
         let next = stored.rows.map(|(_, through)| through.next()).or(totals.first_day);
         let from = [stored.dirty_from, next.filter(|next| *next <= today)].into_iter().flatten().min()?;
         let reason = stored.dirty_reason.unwrap_or_default();
-        Some(Self { service, totals, from, stored: stored.rows, reason })
+        Some(Self { service, totals, from, through: today, stored: stored.rows, reason })
     }
 }
 

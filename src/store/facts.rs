@@ -104,7 +104,7 @@ impl ServiceFacts {
             held: encode(&merged.totals.held)?,
             newest_span: encode(&merged.totals.newest)?,
             first_day: merged.totals.first_day,
-            dirty_from: merged.dirty_from,
+            dirty_from: merged.dirty.map(|(from, _)| from),
             reason,
             uncounted: merged.uncounted.clone(),
         })

@@ -61,7 +61,7 @@ async fn keep_by_month(engine: &Engine, on: On) {
         let days = facts.iter().flat_map(SpanFacts::days).cloned().collect();
         let moves = facts.iter().flat_map(SpanFacts::moves).copied().collect();
         let facts = postcard::to_stdvec(&SpanFacts::of(days, moves)).unwrap();
-        let facts: String = facts.iter().map(|byte| format!("{byte:02x}")).collect();
+        let facts = facts.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<String>>().concat();
         let (service, facts) = match on {
             On::Sqlite => (format!("x'{service}'"), format!("x'{facts}'")),
             On::Postgres => (format!("'{service}'"), format!("'\\x{facts}'")),

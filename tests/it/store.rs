@@ -115,7 +115,7 @@ async fn a_service_that_begins_tomorrow_has_no_row_today(on: On) {
     for now in ["2026-03-15T23:59:30Z", "2026-03-16T00:01:00Z"] {
         roll_at(&mut engine, now).await;
         let rows = [engine.export(PeriodType::Daily).await, engine.export(PeriodType::Monthly).await];
-        let expected = if now < "2026-03-16" { 0 } else { 1 };
+        let expected = usize::from(now >= "2026-03-16");
         assert_eq!(rows.map(|rows| rows.lines().count() - 1), [expected; 2], "{now}");
         let verified = jobs::verify(&engine.installation, &run(), &Scope::default()).await.unwrap();
         assert!(verified.is_clean(), "{now}: {:#?}", verified.differences);

@@ -74,13 +74,13 @@ pub struct BlockReader<'s> {
     segment: &'s OpenSegment,
     rows: Range<usize>,
     groups: std::vec::IntoIter<GroupPages>,
-    group: Option<Group>,
+    group: Option<Group<'s>>,
 }
 
 /// The columns of a row group that is being read.
-struct Group {
+struct Group<'s> {
     pages: std::vec::IntoIter<Range<usize>>,
-    columns: [ColumnPages; COLUMNS],
+    columns: [ColumnPages<'s>; COLUMNS],
     /// For each entry of the dictionary: its place among the sources.
     sources: Vec<u32>,
     types: Vec<EventType>,
@@ -140,8 +140,8 @@ impl<'s> BlockReader<'s> {
     }
 }
 
-impl Group {
-    fn open(segment: &OpenSegment, pages: GroupPages, sources: &mut Vec<String>) -> Result<Self, PageError> {
+impl<'s> Group<'s> {
+    fn open(segment: &'s OpenSegment, pages: GroupPages, sources: &mut Vec<String>) -> Result<Self, PageError> {
         let mut dictionaries: [Option<Dictionary>; COLUMNS] = Default::default();
         let mut columns = Vec::with_capacity(COLUMNS);
         for (path, dictionary) in PATHS.iter().zip(&mut dictionaries) {
@@ -216,7 +216,7 @@ impl Block {
         self.is_copy.clear();
         copy.next()?.required(rows)?.flags(|is_copy| self.is_copy.push(is_copy))?;
         self.read_sources(source, &group.sources, rows)?;
-        self.read_ids(&id_guid.next()?, &id.next()?, rows)?;
+        self.read_ids(id_guid, id, rows)?;
         self.read_users(user, group.users.as_ref(), rows)?;
         read_names(group_type, &group.user_groups, rows, &mut self.groups)?;
         read_names(feature, &group.features, rows, &mut self.features)?;
@@ -237,8 +237,20 @@ impl Block {
         Ok(())
     }
 
-    /// Each row has an id in one of two columns.
-    pub(super) fn read_ids(&mut self, guids: &DataPage, texts: &DataPage, rows: usize) -> Result<(), PageError> {
+    /// Each row has an id in one of two columns, nearly all in that of GUIDs.
+    fn read_ids(&mut self, guids: &mut ColumnPages, texts: &mut ColumnPages, rows: usize) -> Result<(), PageError> {
+        let guids = guids.next()?;
+        self.texts.clear();
+        if let Some(guids) = guids.all_guids(rows)? {
+            texts.skip();
+            self.ids.clear();
+            self.ids.extend(guids.iter().copied().map(Id::Guid));
+            return Ok(());
+        }
+        self.read_mixed_ids(&guids, &texts.next()?, rows)
+    }
+
+    pub(super) fn read_mixed_ids(&mut self, guids: &DataPage, texts: &DataPage, rows: usize) -> Result<(), PageError> {
         fill(&mut self.ids, rows, Id::Text { start: 0, length: 0 });
         self.texts.clear();
         let scratch = &mut self.scratch.rows;
@@ -313,6 +325,10 @@ impl Block {
 
     fn read_patches(&mut self, patches: &mut ColumnPages, rows: usize) -> Result<(), PageError> {
         self.patches.clear();
+        if !self.types.contains(&EventType::ServiceUpdated) {
+            patches.skip();
+            return Ok(());
+        }
         let scratch = &mut self.scratch.rows;
         let page = patches.next()?;
         let texts = present_rows(scratch, |present| page.optional(rows, present))?;

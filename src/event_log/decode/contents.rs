@@ -161,7 +161,7 @@ struct Columns<'s> {
     segment: &'s OpenSegment,
     group: GroupPages,
     /// As [`CONTENT`].
-    open: Vec<Option<Column>>,
+    open: Vec<Option<Column<'s>>>,
 }
 
 impl<'s> Columns<'s> {
@@ -170,14 +170,14 @@ impl<'s> Columns<'s> {
     }
 
     /// A column that stands at one of the pages.
-    fn at(&mut self, number: usize, page: usize) -> Result<&mut Column, PageError> {
+    fn at(&mut self, number: usize, page: usize) -> Result<&mut Column<'s>, PageError> {
         let column = match self.open[number].take() {
             Some(column) => column,
             None => Column::open(self.segment, &self.group, CONTENT[number])?,
         };
         let column = self.open[number].insert(column);
         while column.page < page {
-            column.pages.skip()?;
+            column.pages.skip();
             column.page += 1;
         }
         Ok(column)
@@ -185,10 +185,10 @@ impl<'s> Columns<'s> {
 }
 
 /// A column of one row group, at one of its pages.
-struct Column {
+struct Column<'s> {
     descriptor: &'static ColumnDescriptor,
     member: Member,
-    pages: ColumnPages,
+    pages: ColumnPages<'s>,
     /// Which page comes next.
     page: usize,
     /// What the dictionary holds, of a column that has one.
@@ -220,9 +220,9 @@ struct Buffers {
     content: Vec<u8>,
 }
 
-impl Column {
+impl<'s> Column<'s> {
     fn open(
-        segment: &OpenSegment,
+        segment: &'s OpenSegment,
         group: &GroupPages,
         (number, descriptor): (usize, &'static ColumnDescriptor),
     ) -> Result<Self, PageError> {

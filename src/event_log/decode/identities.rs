@@ -32,13 +32,13 @@ impl OpenSegment {
                     let guids = guids.next()?;
                     // Nearly all ids are GUIDs, so this is most of what there is to do.
                     if let Some(guids) = guids.all_guids(page.len())? {
-                        texts.skip()?;
+                        texts.skip();
                         for (source, guid) in block.sources[wanted.clone()].iter().zip(&guids[wanted]) {
                             take(sources, *source, IdRead::Guid(guid));
                         }
                         continue;
                     }
-                    block.read_ids(&guids, &texts.next()?, page.len())?;
+                    block.read_mixed_ids(&guids, &texts.next()?, page.len())?;
                     for row in wanted {
                         take(sources, block.sources[row], block.ids[row].read(&block.texts));
                     }

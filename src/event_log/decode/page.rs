@@ -28,38 +28,58 @@ pub(super) struct Dictionary {
     entries: usize,
 }
 
-/// A column of one row group, at one of its pages.
-pub(super) struct ColumnPages {
-    reader: SerializedPageReader<CheckedFile>,
+/// A column of one row group, at one of its pages. It is opened when a page of it is read: of some columns hardly any is, and
+/// what it takes to decompress them costs more than a page.
+pub(super) struct ColumnPages<'s> {
+    segment: &'s OpenSegment,
+    group: usize,
+    column: usize,
+    reader: Option<SerializedPageReader<CheckedFile>>,
+    /// Pages before the next one to be read.
+    skipped: usize,
     greatest_definition: u32,
     has_lists: bool,
 }
 
-impl ColumnPages {
+impl<'s> ColumnPages<'s> {
     /// The column at the first of these pages, and its dictionary if it has one.
     pub fn open(
-        segment: &OpenSegment,
+        segment: &'s OpenSegment,
         pages: &GroupPages,
         column: usize,
     ) -> Result<(Self, Option<Dictionary>), PageError> {
-        let (mut reader, chunk) = segment.column_pages(pages.group, column)?;
+        let chunk = segment.column_chunk(pages.group, column);
+        let descriptor = chunk.column_descr();
+        let mut of_column = Self {
+            segment,
+            group: pages.group,
+            column,
+            reader: None,
+            skipped: pages.first,
+            greatest_definition: descriptor.max_def_level().cast_unsigned().into(),
+            has_lists: descriptor.max_rep_level() > 0,
+        };
         let mut dictionary = None;
         if chunk.dictionary_page_offset().is_some() {
+            let mut reader = segment.column_pages(pages.group, column)?;
             let Some(Page::DictionaryPage { buf, num_values, .. }) = reader.get_next_page()? else {
                 return Err(Corrupt("a column lacks its dictionary").into());
             };
             dictionary = Some(Dictionary { bytes: buf, entries: num_values as usize });
+            of_column.reader = Some(reader);
         }
-        for _ in 0..pages.first {
-            reader.skip_next_page()?;
-        }
-        let descriptor = chunk.column_descr();
-        let greatest_definition = descriptor.max_def_level().cast_unsigned().into();
-        Ok((Self { reader, greatest_definition, has_lists: descriptor.max_rep_level() > 0 }, dictionary))
+        Ok((of_column, dictionary))
     }
 
     pub fn next(&mut self) -> Result<DataPage, PageError> {
-        match self.reader.get_next_page()? {
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            none => none.insert(self.segment.column_pages(self.group, self.column)?),
+        };
+        for _ in 0..std::mem::take(&mut self.skipped) {
+            reader.skip_next_page()?;
+        }
+        match reader.get_next_page()? {
             Some(Page::DataPage { buf, num_values, encoding, .. }) => Ok(DataPage {
                 bytes: buf,
                 encoding,
@@ -72,8 +92,8 @@ impl ColumnPages {
     }
 
     /// Leaves a page out, without reading it.
-    pub fn skip(&mut self) -> Result<(), PageError> {
-        Ok(self.reader.skip_next_page()?)
+    pub fn skip(&mut self) {
+        self.skipped += 1;
     }
 }
 

@@ -70,6 +70,8 @@ pub(super) async fn open(path: &Path) -> sqlx::Result<Pools> {
 /// Connections to a file cost nothing while they are idle, and the index of the write-ahead log stays the same one.
 fn pool(connections: u32) -> SqlitePoolOptions {
     let pool = SqlitePoolOptions::new().max_connections(connections).idle_timeout(None).max_lifetime(None);
+    // There is no network between, so a connection that was given back is as it was.
+    let pool = pool.test_before_acquire(false);
     // Where a disk is full, SQLite itself ends the transaction; sqlx then takes it for open for ever, and begins no other.
     pool.before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
 }
