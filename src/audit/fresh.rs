@@ -2,7 +2,6 @@
 //! mistake of merging by difference stays hidden.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 
 use uuid::Uuid;
 
@@ -11,9 +10,6 @@ use crate::rollup::{
     PartitionFacts, ServiceDay, ServiceTotals, SpanFacts, SpanStart, UserDay, UserHistory, class_moves,
 };
 use crate::store::StoredState;
-
-/// Days of a damaged database that lie outside are no days of events.
-const DAYS_OF_EVENTS: RangeInclusive<Day> = Day(-200_000)..=Day(200_000);
 
 /// How many users enter each class less how many leave it, on a day.
 type Moves = (Day, [i64; USER_CLASSES]);
@@ -61,7 +57,7 @@ impl Recomputed {
     /// those that can't be read.
     pub fn take_stored(&mut self, stored: &StoredState, of: impl Fn(Day) -> bool) {
         let is_taken = |partition: Day, day: Day| {
-            of(partition) && DAYS_OF_EVENTS.contains(&partition) && DAYS_OF_EVENTS.contains(&day)
+            of(partition) && Day::OF_EVENTS.contains(&partition) && Day::OF_EVENTS.contains(&day)
         };
         self.days.retain(|day| !of(day.partition));
         self.users.retain(|(_, day)| !of(day.partition));

@@ -208,8 +208,8 @@ fn to_draw(before: &StoredService, merged: &MergedService, reason: Reason, today
         ..StoredService::default()
     };
     let mut to_draw = ServiceToDraw::of(merged.service, &now, today)?;
-    // Behind the days that changed, rows are as they are stored, where all of them were.
-    let were_drawn = before.dirty_from.is_none() && before.rows.is_some_and(|(_, through)| through >= today);
+    // Behind the days that changed, rows are as they are stored, or wait for their month to be unlocked, where all were drawn.
+    let were_drawn = before.dirty_from.is_none() && before.rows.is_some_and(|(_, through)| through == today);
     if let Some((_, through)) =
         merged.dirty.filter(|_| were_drawn && before.totals.first_day == merged.totals.first_day)
     {

@@ -1,6 +1,7 @@
 //! Calendar days, months, and the reporting time zone that cuts time into them (`spec/events.md`, Day).
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use chrono::{Datelike as _, NaiveDate, TimeZone as _};
@@ -21,6 +22,9 @@ const LAST_SPAN: i32 = 3;
 pub struct Day(pub i32);
 
 impl Day {
+    /// All days that events may be of. What lies outside comes from a damaged database.
+    pub const OF_EVENTS: RangeInclusive<Self> = Self(-200_000)..=Self(200_000);
+
     #[must_use]
     pub fn utc_of(instant: Instant) -> Self {
         let days = instant.nanos().div_euclid(NANOS_PER_DAY);

@@ -71,6 +71,13 @@ impl SpanFacts {
         }
     }
 
+    /// Whether all its days are days that events may be of.
+    #[must_use]
+    pub fn is_of_events(&self) -> bool {
+        let days = self.days.iter().map(|day| day.day).chain(self.moves.iter().map(|(day, _)| *day));
+        days.into_iter().all(|day| Day::OF_EVENTS.contains(&day))
+    }
+
     /// These facts by span, also where they are of several.
     #[must_use]
     pub fn by_span(self) -> BTreeMap<Day, Self> {

@@ -128,18 +128,21 @@ pub(super) async fn hold_back(
     PENDING.groups(transaction, rows.chunk_by(|a, b| shared(a) == shared(b)), bind_shared, bind).await.map(|_| ())
 }
 
-/// Forgets what one service's rows of one month were to be, from the first of these on; they take over the reason.
+/// Forgets what one service's rows of one month were to be, from the first day of these through the last; they take over the
+/// reason. Behind these days nothing has changed, so what waits there goes on waiting.
 async fn forget(transaction: &mut Transaction, rows: &mut [HeldBack<'_>]) -> Result<()> {
     let (month, guid) = (rows[0].period.month().to_string(), rows[0].service.clone());
     let strongest = "SELECT max(reason) FROM usage_pending WHERE month = $1 AND service_guid = $2";
     let strongest: Option<i64> = transaction.sql(strongest).bind(month.clone()).bind(guid.clone()).value().await?;
     let Some(strongest) = strongest else { return Ok(()) };
-    let first = rows.iter().filter(|row| row.period_type == PeriodType::Daily).map(|row| row.period).min();
+    let days = rows.iter().filter(|row| row.period_type == PeriodType::Daily).map(|row| row.period);
+    let (first, last) = (days.clone().min(), days.max());
     let forget = transaction.sql(
-        "DELETE FROM usage_pending WHERE month = $1 AND service_guid = $2 AND (period_type = 'Monthly' OR period >= $3)",
+        "DELETE FROM usage_pending WHERE month = $1 AND service_guid = $2
+             AND (period_type = 'Monthly' OR period BETWEEN $3 AND $4)",
     );
-    let first = first.map_or_else(|| month.clone(), |first| first.to_string());
-    forget.bind(month).bind(guid).bind(first).execute().await?;
+    let bound = |day: Option<Day>| day.map_or_else(String::new, |day| day.to_string());
+    forget.bind(month).bind(guid).bind(bound(first)).bind(bound(last)).execute().await?;
     let before = reason(strongest)?;
     for row in rows {
         row.reason = row.reason.max(before);

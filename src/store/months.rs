@@ -47,7 +47,8 @@ async fn split_month(transaction: &mut Transaction, month: Day) -> Result<()> {
         for row in &rows {
             let service: Uuid = row.get("service_guid")?;
             next = service.as_u128().checked_add(1).map(Uuid::from_u128);
-            let Ok(facts) = row.get("facts").and_then(decode::<SpanFacts>) else { continue };
+            let facts = row.get("facts").and_then(decode::<SpanFacts>);
+            let Some(facts) = facts.ok().filter(SpanFacts::is_of_events) else { continue };
             let facts: BTreeMap<Day, SpanFacts> = facts.by_span();
             // What stood under the month's first day is replaced by its first span, if that has any.
             spans.extend((!facts.contains_key(&month)).then_some((month, service, None)));

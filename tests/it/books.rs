@@ -14,6 +14,7 @@ on_each_store!(
     a_row_that_was_closed_is_restated_also_when_the_clock_goes_back,
     rows_that_appear_vanish_and_come_back_are_told_and_revisions_go_on,
     a_month_is_locked_when_it_is_closed_and_what_arrives_for_it_waits,
+    what_waits_for_a_locked_month_goes_on_waiting_when_an_earlier_day_changes,
     a_plan_tells_what_a_backfill_would_change_and_is_applied_if_it_is_still_that,
 );
 
@@ -244,6 +245,31 @@ fn a_month_is_locked_when_it_is_closed_and_what_arrives_for_it_waits(on: On) {
             "Monthly 2026-03-01 changed 1->2 2026-04-04T12:00:00Z late by periods unlock: feature_usage_secure_forms 1->5",
         ]
     );
+}
+
+fn what_waits_for_a_locked_month_goes_on_waiting_when_an_earlier_day_changes(on: On) {
+    let books = Books(Binary::new(on));
+    books.ingest("2026-03-31T12:00:00Z", &[used("a", "2026-03-26T01:00:00Z", 1)]);
+    let now = "2026-04-03T12:00:00Z";
+    books.ok(now, &["periods", "lock", "2026-03"]);
+    // A user that is there from the 28th on changes four days, and the month.
+    let invited = format!(
+        r#"{{"specversion":"1.0","id":"u","source":"/s","type":"user.invited","subject":"{SERVICE}","time":"2026-03-28T01:00:00Z","data":{{"userGuid":"6ba7b810-9dad-11d1-80b4-00c04fd430c8","groupType":"Guest"}}}}"#
+    );
+    for (event, waiting) in [
+        (used("b", "2026-03-30T01:00:00Z", 2), 2),
+        (used("c", "2026-03-27T01:00:00Z", 4), 3),
+        (invited, 6),
+        (used("d", "2026-03-29T01:00:00Z", 8), 6),
+    ] {
+        books.ingest(now, &[event]);
+        assert_eq!(json(&books.ok(now, &["periods", "list", "--json"]))["pendingRows"], waiting);
+        books.ok(now, &["verify"]);
+    }
+    assert_eq!(json(&books.ok(now, &["periods", "unlock", "2026-03"]))["rows_written"], 6);
+    assert_eq!(books.export(now, "daily", &[]), ["2026-03-26 1", "2026-03-27 4", "2026-03-29 8", "2026-03-30 2"]);
+    assert_eq!(books.export(now, "monthly", &[]), ["2026-03-01 15"]);
+    books.ok(now, &["verify"]);
 }
 
 fn a_plan_tells_what_a_backfill_would_change_and_is_applied_if_it_is_still_that(on: On) {

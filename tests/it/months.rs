@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use usage_rollup::jobs::{self, Installation, Scope};
 use usage_rollup::model::{Day, PeriodType};
-use usage_rollup::rollup::SpanFacts;
+use usage_rollup::rollup::{DayFacts, ServiceDay, SpanFacts};
 
 use super::stores::{On, on_each_store};
 use super::support::{Engine, run};
 
 on_each_store!(
     async months_are_cut_up_when_the_store_is_opened,
+    a_damaged_month_is_left_as_it_is_for_verifying_to_tell,
 );
 
 const NOW: &str = "2026-04-02T12:00:00Z";
@@ -61,7 +62,7 @@ async fn keep_by_month(engine: &Engine, on: On) {
         let days = facts.iter().flat_map(SpanFacts::days).cloned().collect();
         let moves = facts.iter().flat_map(SpanFacts::moves).copied().collect();
         let facts = postcard::to_stdvec(&SpanFacts::of(days, moves)).unwrap();
-        let facts = facts.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<String>>().concat();
+        let facts = hex(&facts);
         let (service, facts) = match on {
             On::Sqlite => (format!("x'{service}'"), format!("x'{facts}'")),
             On::Postgres => (format!("'{service}'"), format!("'\\x{facts}'")),
@@ -81,6 +82,37 @@ async fn keep_by_month(engine: &Engine, on: On) {
     engine.change(&format!("DELETE FROM _sqlx_migrations WHERE version = {migration}")).await;
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<String>>().concat()
+}
+
+async fn open_again(engine: &mut Engine) {
+    let Installation { data_dir, config, clock, .. } = engine.installation.clone();
+    engine.installation.store.close().await;
+    engine.installation = Installation::open(&data_dir, (*config).clone(), clock).await.unwrap();
+}
+
+async fn a_damaged_month_is_left_as_it_is_for_verifying_to_tell(on: On) {
+    let mut engine = Engine::new(on, NOW, &[]).await;
+    engine.ingest(&[events(&["2026-03-01"])]).await;
+    keep_by_month(&engine, on).await;
+    // No facts at all, and facts of a day that no calendar has.
+    let day = ServiceDay { day: Day(i32::MAX), partition: Day(0), facts: DayFacts::default(), uncounted: Vec::new() };
+    let beyond = hex(&postcard::to_stdvec(&SpanFacts::of(vec![day], Vec::new())).unwrap());
+    for (service, facts) in SERVICES.iter().zip(["ff", &beyond]) {
+        let (of, facts) = match on {
+            On::Sqlite => (format!("x'{}'", service.replace('-', "")), format!("x'{facts}'")),
+            On::Postgres => (format!("'{service}'"), format!("'\\x{facts}'")),
+        };
+        engine.change(&format!("UPDATE service_months SET facts = {facts} WHERE service_guid = {of}")).await;
+    }
+    open_again(&mut engine).await;
+    let verified = jobs::verify(&engine.installation, &run(), &Scope::default()).await.unwrap();
+    assert!(!verified.is_clean());
+    let (verified, _) = jobs::repair(&engine.installation, &run(), &Scope::default()).await.unwrap();
+    assert!(verified.is_clean(), "{:#?}", verified.differences);
+}
+
 async fn months_are_cut_up_when_the_store_is_opened(on: On) {
     let (before, after) = (
         ["2026-02-09", "2026-02-28", "2026-03-01", "2026-03-08", "2026-03-09", "2026-03-24", "2026-03-31"],
@@ -92,9 +124,7 @@ async fn months_are_cut_up_when_the_store_is_opened(on: On) {
     assert_eq!(as_spans.len(), SERVICES.len() * 6, "{as_spans:#?}");
     keep_by_month(&engine, on).await;
 
-    let Installation { data_dir, config, clock, .. } = engine.installation.clone();
-    engine.installation.store.close().await;
-    engine.installation = Installation::open(&data_dir, (*config).clone(), clock).await.unwrap();
+    open_again(&mut engine).await;
     assert_eq!(facts(&engine, on).await, as_spans);
     let verified = jobs::verify(&engine.installation, &run(), &Scope::default()).await.unwrap();
     assert!(verified.is_clean(), "{:#?}", verified.differences);

@@ -28,8 +28,8 @@ pub(super) struct Dictionary {
     entries: usize,
 }
 
-/// A column of one row group, at one of its pages. It is opened when a page of it is read: of some columns hardly any is, and
-/// what it takes to decompress them costs more than a page.
+/// A column of one row group, at one of its pages. One without a dictionary is opened when a page of it is read: of some columns
+/// hardly any is, and what it takes to decompress them costs more than a page.
 pub(super) struct ColumnPages<'s> {
     segment: &'s OpenSegment,
     group: usize,
