@@ -7,12 +7,9 @@ use uuid::Uuid;
 
 use crate::model::{Day, Gauges, USER_CLASSES};
 use crate::rollup::{
-    PartitionFacts, ServiceDay, ServiceTotals, SpanFacts, SpanStart, UserDay, UserHistory, class_moves,
+    DayFacts, PartitionFacts, ServiceDay, ServiceTotals, SpanFacts, SpanStart, UserDay, UserHistory, class_moves,
 };
 use crate::store::StoredState;
-
-/// How many users enter each class less how many leave it, on a day.
-type Moves = (Day, [i64; USER_CLASSES]);
 
 /// What partitions come to, of one service.
 #[derive(Debug, Default)]
@@ -83,20 +80,14 @@ impl Recomputed {
             });
             facts.users.insert(days[0].0, history);
         }
-        let mut of_spans: BTreeMap<Day, (Vec<ServiceDay>, Vec<Moves>)> = BTreeMap::new();
-        for day in self.days.into_iter().filter(|day| !day.is_empty()) {
-            for (input, lines) in &day.uncounted {
-                let sum = facts.uncounted.entry(*input).or_default();
-                let lines = [lines.duplicate, lines.voided, lines.conflicting];
-                sum.iter_mut().zip(lines).for_each(|(sum, lines)| *sum = sum.wrapping_add(lines.cast_signed()));
-            }
-            of_spans.entry(day.day.span()).or_default().0.push(day);
+        self.days.retain(|day| !day.is_empty());
+        for (input, lines) in self.days.iter().flat_map(|day| &day.uncounted) {
+            let sum = facts.uncounted.entry(*input).or_default();
+            let lines = [lines.duplicate, lines.voided, lines.conflicting];
+            sum.iter_mut().zip(lines).for_each(|(sum, lines)| *sum = sum.wrapping_add(lines.cast_signed()));
         }
-        for (day, delta) in moves.into_iter().filter(|(_, delta)| *delta != [0; USER_CLASSES]) {
-            of_spans.entry(day.span()).or_default().1.push((day, delta));
-        }
-        let spans = of_spans.into_iter().map(|(span, (days, moves))| (span, SpanFacts::of(days, moves)));
-        facts.spans = spans.collect();
+        moves.retain(|_, delta| *delta != [0; USER_CLASSES]);
+        facts.spans = SpanFacts::of(self.days, moves.into_iter().collect()).by_span();
         facts.totals = totals(&facts.spans);
         facts
     }
@@ -105,12 +96,11 @@ impl Recomputed {
 fn totals(spans: &BTreeMap<Day, SpanFacts>) -> ServiceTotals {
     let days = || spans.values().flat_map(SpanFacts::days);
     let newest = days().map(|day| day.day.span()).max().map(|span| {
-        let mut start = SpanStart::of_month(span.month());
-        start.span = span;
+        let mut month = DayFacts::default();
         for day in days().filter(|day| (span.month()..span).contains(&day.day)) {
-            start.month += &day.facts;
+            month += &day.facts;
         }
-        start
+        SpanStart { span, month }
     });
     ServiceTotals {
         first_day: spans.values().find_map(SpanFacts::first_day),

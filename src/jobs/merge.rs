@@ -192,8 +192,10 @@ fn merge_service(
     let merged = change.merge_spans(&users, before.totals, &start, stored.spans.of(service)?);
     let is_for = |partition| arrivals.get(&partition).is_some_and(|arrived| arrived.is_for(service));
     let reason = merged.reason(change.partitions().any(is_for));
-    let rows = rules
-        .and_then(|rules| Some(draw(&to_draw(before, &merged, reason, rules.today)?, &start, &merged.spans, rules)));
+    let rows = rules.and_then(|rules| {
+        let service = to_draw(before, &merged, reason, rules.today)?;
+        Some(draw(&service, &start, &merged.spans, rules))
+    });
     Ok((ServiceFacts::encode(&before.recent_users, &users, &merged, reason)?, rows))
 }
 
@@ -209,10 +211,10 @@ fn to_draw(before: &StoredService, merged: &MergedService, reason: Reason, today
     };
     let mut to_draw = ServiceToDraw::of(merged.service, &now, today)?;
     // Behind the days that changed, rows are as they are stored, or wait for their month to be unlocked, where all were drawn.
-    let were_drawn = before.dirty_from.is_none() && before.rows.is_some_and(|(_, through)| through == today);
-    if let Some((_, through)) =
-        merged.dirty.filter(|_| were_drawn && before.totals.first_day == merged.totals.first_day)
-    {
+    let all_were_drawn = before.dirty_from.is_none()
+        && before.rows.is_some_and(|(_, through)| through == today)
+        && before.totals.first_day == merged.totals.first_day;
+    if all_were_drawn && let Some((_, through)) = merged.dirty {
         to_draw.through = through;
     }
     Some(to_draw)

@@ -73,16 +73,18 @@ impl Day {
     /// The first day of the span that this day is in. A month has four of them, which begin on the 1st, 9th, 17th and 25th.
     #[must_use]
     pub fn span(self) -> Self {
-        let day0 = i32::try_from(self.date().day0()).expect("at most 30");
-        Self(self.0 - day0 + (day0 / SPAN_DAYS).min(LAST_SPAN) * SPAN_DAYS)
+        Self(self.month().0 + self.span_of_month() * SPAN_DAYS)
     }
 
     /// The first day of the span after the one that this day is in.
     #[must_use]
     pub fn next_span(self) -> Self {
-        let next = Self(self.span().0 + SPAN_DAYS);
-        // The last one has what is left of its month.
-        if next.span() == next && next.month() == self.month() { next } else { self.next_month() }
+        if self.span_of_month() == LAST_SPAN { self.next_month() } else { Self(self.span().0 + SPAN_DAYS) }
+    }
+
+    /// Which of its month's spans this day is in. The last one has what is left of the month.
+    fn span_of_month(self) -> i32 {
+        ((self.0 - self.month().0) / SPAN_DAYS).min(LAST_SPAN)
     }
 
     /// The days from this one through `last`, in order; none where `last` lies before.

@@ -74,8 +74,8 @@ impl SpanFacts {
     /// Whether all its days are days that events may be of.
     #[must_use]
     pub fn is_of_events(&self) -> bool {
-        let days = self.days.iter().map(|day| day.day).chain(self.moves.iter().map(|(day, _)| *day));
-        days.into_iter().all(|day| Day::OF_EVENTS.contains(&day))
+        let mut days = self.days.iter().map(|day| day.day).chain(self.moves.iter().map(|(day, _)| *day));
+        days.all(|day| Day::OF_EVENTS.contains(&day))
     }
 
     /// These facts by span, also where they are of several.
@@ -146,11 +146,11 @@ impl SpanStart {
             return before.filter(|before| before.span < self.span);
         };
         let first = newest.month().max(self.span);
-        let mut start = if first == self.span { *self } else { Self::of_month(first) };
+        let mut month = if first == self.span { self.month } else { DayFacts::default() };
         for day in spans.range(first..newest).flat_map(|(_, facts)| facts.days()) {
-            start.month += &day.facts;
+            month += &day.facts;
         }
-        Some(Self { span: newest, ..start })
+        Some(Self { span: newest, month })
     }
 }
 

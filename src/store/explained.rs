@@ -58,8 +58,8 @@ impl Store {
              WHERE day BETWEEN $1 AND $2 AND (service_guid = $3 OR length(service_guid) = 0)";
         let dirty = at_once.sql(dirty).bind(first).bind(last).bind(service.as_bytes().as_slice()).all().await?;
         let dirty = dirty.iter().map(|row| row.get("day")).collect::<Result<_>>()?;
-        let progress = "SELECT service_guid, first_day, rows_from, rows_through, dirty_from, held, newest_span FROM service_progress
-             WHERE service_guid = $1";
+        let progress = "SELECT service_guid, first_day, rows_from, rows_through, dirty_from, held, newest_span
+             FROM service_progress WHERE service_guid = $1";
         let progress = at_once.sql(progress).bind(service).optional().await?;
         let progress = progress.as_ref().map(progress_of).transpose()?;
         let row =

@@ -286,7 +286,8 @@ async fn replace_totals(
         "service_progress",
         &["service_guid", "first_day", "held", "newest_span", "recent_users", "rows_from", "rows_through"],
         "ON CONFLICT (service_guid) DO UPDATE SET first_day = excluded.first_day, held = excluded.held,
-            newest_span = excluded.newest_span, recent_users = excluded.recent_users, rows_from = excluded.rows_from, rows_through = excluded.rows_through,
+            newest_span = excluded.newest_span, recent_users = excluded.recent_users,
+            rows_from = excluded.rows_from, rows_through = excluded.rows_through,
             dirty_from = NULL, dirty_reason = NULL",
     );
     // The earlier of two days that rows must be drawn from, where there is one, and the stronger of two reasons.

@@ -19,8 +19,7 @@ const SERVICES_AT_A_TIME: i64 = 1_000;
 impl Store {
     /// Cuts months' facts into spans, all or none. What can't be read stays as it is, for verifying to tell.
     pub(super) async fn split_months(&self) -> Result<()> {
-        let by_month = "SELECT count(*) FROM settings WHERE name = $1";
-        if self.db.writer.sql(by_month).bind(FACTS_BY_MONTH).value::<i64>().await? == 0 {
+        if self.setting(FACTS_BY_MONTH).await?.is_none() {
             return Ok(());
         }
         let mut transaction = self.db.writer.begin().await?;

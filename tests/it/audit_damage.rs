@@ -121,8 +121,7 @@ fn flipped(on: On, hex: &str, at: usize, bit: u8) -> String {
         (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[at * 2..at * 2 + 2], 16).unwrap()).collect();
     bytes[at] ^= 1 << bit;
     let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let hex = hex.concat();
-    if on == On::Sqlite { format!("x'{hex}'") } else { format!("'\\x{hex}'") }
+    on.blob(&hex.concat())
 }
 
 async fn changed_facts_are_named_and_repaired(on: On) {
@@ -153,7 +152,7 @@ async fn changed_facts_are_named_and_repaired(on: On) {
             engine.change(&set).await;
             let named = differences(&engine).await;
             assert!(named.iter().any(|named| named.contains(names)), "{set}: {named:#?}");
-            let value = if on == On::Sqlite { format!("x'{blob}'") } else { format!("'\\x{blob}'") };
+            let value = on.blob(blob);
             let found = flipped(on, blob, at, bit);
             engine.change(&format!("UPDATE {table} SET {column} = {value} WHERE {column} = {found}")).await;
         }

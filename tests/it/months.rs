@@ -63,10 +63,7 @@ async fn keep_by_month(engine: &Engine, on: On) {
         let moves = facts.iter().flat_map(SpanFacts::moves).copied().collect();
         let facts = postcard::to_stdvec(&SpanFacts::of(days, moves)).unwrap();
         let facts = hex(&facts);
-        let (service, facts) = match on {
-            On::Sqlite => (format!("x'{service}'"), format!("x'{facts}'")),
-            On::Postgres => (format!("'{service}'"), format!("'\\x{facts}'")),
-        };
+        let (service, facts) = (guid(on, &service), on.blob(&facts));
         engine.change(&format!("INSERT INTO service_spans VALUES ({}, {service}, {facts})", month.0)).await;
     }
     let migration = match on {
@@ -80,6 +77,11 @@ async fn keep_by_month(engine: &Engine, on: On) {
     engine.change("ALTER TABLE service_spans RENAME COLUMN span TO month").await;
     engine.change("ALTER TABLE service_spans RENAME TO service_months").await;
     engine.change(&format!("DELETE FROM _sqlx_migrations WHERE version = {migration}")).await;
+}
+
+/// How a statement spells a GUID.
+fn guid(on: On, guid: &str) -> String {
+    if on == On::Sqlite { on.blob(&guid.replace('-', "")) } else { format!("'{guid}'") }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -100,10 +102,7 @@ async fn a_damaged_month_is_left_as_it_is_for_verifying_to_tell(on: On) {
     let day = ServiceDay { day: Day(i32::MAX), partition: Day(0), facts: DayFacts::default(), uncounted: Vec::new() };
     let beyond = hex(&postcard::to_stdvec(&SpanFacts::of(vec![day], Vec::new())).unwrap());
     for (service, facts) in SERVICES.iter().zip(["ff", &beyond]) {
-        let (of, facts) = match on {
-            On::Sqlite => (format!("x'{}'", service.replace('-', "")), format!("x'{facts}'")),
-            On::Postgres => (format!("'{service}'"), format!("'\\x{facts}'")),
-        };
+        let (of, facts) = (guid(on, service), on.blob(facts));
         engine.change(&format!("UPDATE service_months SET facts = {facts} WHERE service_guid = {of}")).await;
     }
     open_again(&mut engine).await;

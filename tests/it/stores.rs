@@ -19,6 +19,13 @@ pub enum On {
     Postgres,
 }
 
+impl On {
+    /// How a statement spells bytes, which are given as hexadecimal digits.
+    pub fn blob(self, hex: &str) -> String {
+        if self == Self::Sqlite { format!("x'{hex}'") } else { format!("'\\x{hex}'") }
+    }
+}
+
 /// Makes two tests of each function, one a store; the function is told which.
 macro_rules! on_each_store {
     (async $($test:ident),* $(,)?) => {

@@ -240,9 +240,9 @@ impl Block {
     /// Each row has an id in one of two columns, nearly all in that of GUIDs.
     fn read_ids(&mut self, guids: &mut ColumnPages, texts: &mut ColumnPages, rows: usize) -> Result<(), PageError> {
         let guids = guids.next()?;
-        self.texts.clear();
         if let Some(guids) = guids.all_guids(rows)? {
             texts.skip();
+            self.texts.clear();
             self.ids.clear();
             self.ids.extend(guids.iter().copied().map(Id::Guid));
             return Ok(());
