@@ -21,7 +21,7 @@ use crate::store::{Input, InputState, LogCommit, StoreError};
 /// A batch is committed when it holds so many bytes of input, however few events these are.
 const BYTES_PER_COMMIT: usize = 128 << 20;
 /// So many pieces are decoded together: enough that threads seldom wait for each other.
-const PIECES_PER_THREAD: usize = 3;
+const PIECES_PER_THREAD: usize = 2;
 /// Small inputs share a commit, but so many at the most.
 const INPUTS_PER_COMMIT: usize = 1_024;
 /// So many batches are written at once, while another one fills: a writer waits for the disk, and for its turn to commit.

@@ -18,6 +18,9 @@ use crate::store::{
 /// Services go into one commit until they have one row to be drawn for so many rows of the event log that are rolled up
 /// together: that bounds memory.
 const ROWS_FOR_A_DRAWN_ONE: usize = 32;
+/// And so many at the most: where each has a few rows, as after a day's events, what is merged then still lies near the processor
+/// when it is written, and the next ones are merged meanwhile.
+const SERVICES_TOGETHER: usize = 2_048;
 
 /// What holds for all services of a rollup.
 #[derive(Clone, Copy)]
@@ -106,7 +109,7 @@ impl Merging<'_> {
     pub async fn draw(&self, services: Vec<ServiceToDraw>) -> anyhow::Result<RollupCommit> {
         let start = |service: &ServiceToDraw| service.totals.start(service.from);
         let from: Vec<(Uuid, Day)> = services.iter().map(|service| (service.service, start(service).span)).collect();
-        let spans = self.installation.store.spans_from(&from).await?;
+        let (_, spans) = self.installation.store.stored_facts(&[], &from).await?;
         let rules = self.rules(services.iter().map(|service| service.from).min().unwrap_or(self.today));
         let draw = move || {
             let draw =
@@ -125,7 +128,7 @@ impl Merging<'_> {
             rows += from.through(self.today).count() + 2;
             rows <= together
         };
-        from.take_while(fits).count().max(1)
+        from.take(SERVICES_TOGETHER).take_while(fits).count().max(1)
     }
 
     fn rules(&self, first: Day) -> DrawRules {
@@ -171,9 +174,9 @@ impl Merging<'_> {
                 }
             }
         }
-        let mut users = store.user_histories(&apart).await?;
+        let (mut users, spans) = store.stored_facts(&apart, &from).await?;
         users.extend(recent);
-        Ok(Stored { users, spans: store.spans_from(&from).await? })
+        Ok(Stored { users, spans })
     }
 }
 

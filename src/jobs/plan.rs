@@ -12,7 +12,7 @@ use super::merge::{Arrivals, Merging};
 use super::rollup::{around, folder};
 use super::{Installation, Run};
 use crate::model::{Day, PeriodType, UsageRow};
-use crate::rollup::{DraftRow, Folded, PartitionTask};
+use crate::rollup::{DraftRow, Folded};
 use crate::store::{DirtyPartition, Redraw, RowFilter, ServiceRows, ServiceToDraw};
 
 /// The rows that a backfill would change, by service, period type and period.
@@ -121,10 +121,8 @@ impl Planning<'_> {
     /// All partitions together, one range of services after the other, for nothing is stored in between.
     async fn recompute(&mut self, partitions: &[DirtyPartition]) -> anyhow::Result<()> {
         let installation = self.merging.installation;
-        let mut tasks: Vec<PartitionTask> = Vec::with_capacity(partitions.len());
-        for partition in partitions {
-            tasks.push(installation.store.partition_task(partition.day, partition.services.clone()).await?);
-        }
+        let to_recompute = partitions.iter().map(DirtyPartition::to_recompute).collect();
+        let tasks = installation.store.partition_tasks(to_recompute).await?;
         let folder = Arc::new(folder(installation));
         let around = around(&installation.store, partitions, folder.window_days()).await?;
         let tasks = Arc::new((tasks, around));

@@ -221,12 +221,14 @@ impl Dropping<'_> {
         if let Some(known) = self.contested.get(&day) {
             return Ok(Ok(known.clone()));
         }
-        let task = self.installation.store.partition_task(day, None).await?;
+        let tasks = self.installation.store.partition_tasks(vec![(day, None)]).await?;
         let folder = self.folder.clone();
         let find = move || {
             let mut contested = Contested::new();
-            for (slice, row) in folder.contested(&task)? {
-                contested.entry(task.slices[slice].0.id).or_default().insert(row);
+            for task in tasks {
+                for (slice, row) in folder.contested(&task)? {
+                    contested.entry(task.slices[slice].0.id).or_default().insert(row);
+                }
             }
             Ok::<_, EventLogError>(Arc::new(contested))
         };

@@ -110,10 +110,7 @@ impl Rolling<'_> {
     /// costs the others nothing.
     async fn roll(&self, partitions: &[DirtyPartition], draws: bool) -> anyhow::Result<Rolled> {
         let store = &self.installation().store;
-        let mut tasks: Vec<PartitionTask> = Vec::with_capacity(partitions.len());
-        for partition in partitions {
-            tasks.push(store.partition_task(partition.day, partition.services.clone()).await?);
-        }
+        let tasks = store.partition_tasks(partitions.iter().map(DirtyPartition::to_recompute).collect()).await?;
         let arrivals = partitions.iter().map(|partition| (partition.day, partition.arrived.clone())).collect();
         let around = around(store, partitions, self.folder.window_days()).await?;
         // Each step waits until the next one takes what it has, so no more than one range is folded and one merged ahead.
@@ -231,14 +228,12 @@ pub(super) async fn around(
     let (Some((first, _)), Some((last, _))) = (wanted.first_key_value(), wanted.last_key_value()) else {
         return Ok(Vec::new());
     };
-    let mut tasks = Vec::new();
-    for day in store.logged_days(*first, *last).await? {
-        if let Some(services) = wanted.get(&day) {
-            let services = services.as_ref().map(|services| services.iter().copied().collect());
-            tasks.push(store.partition_task(day, services).await?);
-        }
-    }
-    Ok(tasks)
+    let wanted = |day| {
+        let services = wanted.get(&day)?;
+        Some((day, services.as_ref().map(|services| services.iter().copied().collect())))
+    };
+    let days = store.logged_days(*first, *last).await?;
+    Ok(store.partition_tasks(days.into_iter().filter_map(wanted).collect()).await?)
 }
 
 /// The days that lie no more than `window` days from these partitions, and which services they have rows of to recompute: all

@@ -272,18 +272,15 @@ impl Verifying<'_> {
         services.sort_unstable();
         services.dedup();
         let days = self.catalog.iter().flat_map(|segment| &segment.partitions).map(|partition| partition.day);
-        let mut tasks: Vec<PartitionTask> = Vec::new();
-        for day in days.collect::<BTreeSet<Day>>() {
-            // A day that waits whole is not read at all.
-            if self.dirty.get(&day).is_some_and(|dirty| dirty.services.is_none()) {
-                continue;
+        // A day that waits whole is not read at all.
+        let waits = |day: &Day| self.dirty.get(day).is_some_and(|dirty| dirty.services.is_none());
+        let days = days.collect::<BTreeSet<Day>>().into_iter().filter(|day| !waits(day));
+        let of_day = |day| (day, (!services.is_empty()).then(|| services.clone()));
+        let mut tasks = self.installation.store.partition_tasks(days.map(of_day).collect()).await?;
+        if let Some(voids) = &mut self.voids {
+            for task in &mut tasks {
+                task.voids = voids.remove(&task.day).unwrap_or_default();
             }
-            let services = (!services.is_empty()).then(|| services.clone());
-            let mut task = self.installation.store.partition_task(day, services).await?;
-            if let Some(voids) = &mut self.voids {
-                task.voids = voids.remove(&day).unwrap_or_default();
-            }
-            tasks.push(task);
         }
         let tasks = Arc::new(tasks);
         let ranges: Vec<Services> = if services.is_empty() {

@@ -104,16 +104,58 @@ impl Seen {
     /// Notes that a day has this hash, and tells the last one before that has it.
     #[inline]
     fn last(&mut self, hash: u64, day: usize) -> Option<usize> {
+        let slot = self.slot(hash);
+        let before = self.0[slot] & DAY_MASK;
+        self.0[slot] = hash & !DAY_MASK | (day as u64 + 1);
+        before.checked_sub(1).and_then(|before| usize::try_from(before).ok())
+    }
+
+    /// Whether any day has this hash.
+    #[inline]
+    fn has(&self, hash: u64) -> bool {
+        self.0[self.slot(hash)] != 0
+    }
+
+    /// Where a hash stands, or would.
+    #[inline]
+    fn slot(&self, hash: u64) -> usize {
         let slots = self.0.len();
         #[expect(clippy::cast_possible_truncation, reason = "only the low bits count")]
         let mut slot = hash as usize & (slots - 1);
         while self.0[slot] != 0 && (self.0[slot] ^ hash) > DAY_MASK {
             slot = (slot + 1) & (slots - 1);
         }
-        let before = self.0[slot] & DAY_MASK;
-        self.0[slot] = hash & !DAY_MASK | (day as u64 + 1);
-        before.checked_sub(1).and_then(|before| usize::try_from(before).ok())
+        slot
     }
+}
+
+/// The hashes of a service, by the place of their day: those of a day that is dirty once only.
+fn hashes_of<'d>(
+    days: &'d [ComparedDay],
+    parts: &'d [(u128, usize, Range<usize>)],
+) -> impl Iterator<Item = (usize, &'d [u64])> {
+    let mut dirty = None;
+    parts.iter().filter_map(move |(_, place, at)| {
+        // What is recomputed anyway stands before the same day as one around others.
+        let ComparedDay { day, is_dirty, identities } = &days[*place];
+        if *is_dirty {
+            dirty = Some(*day);
+        } else if dirty == Some(*day) {
+            return None;
+        }
+        Some((*place, &identities.hashes[at.clone()]))
+    })
+}
+
+/// Whether any hash of a dirty day comes on another day, too, which hardly any service has: clean days are only held against the
+/// dirty ones, so that these alone need to be kept.
+fn may_be_repeated(days: &[ComparedDay], parts: &[(u128, usize, Range<usize>)], seen: &mut Seen) -> bool {
+    let of = |is_dirty: bool| hashes_of(days, parts).filter(move |(day, _)| days[*day].is_dirty == is_dirty);
+    seen.clear(of(true).map(|(_, hashes)| hashes.len()).sum());
+    let mut is_repeated = |(day, hashes): (usize, &[u64])| {
+        hashes.iter().filter_map(|hash| seen.last(*hash, day)).any(|before| days[before].day != days[day].day)
+    };
+    of(true).any(&mut is_repeated) || of(false).any(|(_, hashes)| hashes.iter().any(|hash| seen.has(*hash)))
 }
 
 fn repeated_of(
@@ -122,26 +164,18 @@ fn repeated_of(
     window: i32,
     seen: &mut Seen,
 ) -> Option<Repeated> {
-    if parts.first()?.1 == parts.last()?.1 {
+    if parts.first()?.1 == parts.last()?.1 || !may_be_repeated(days, parts, seen) {
         return None;
     }
     seen.clear(parts.iter().map(|(_, _, at)| at.len()).sum());
     let mut by_hash: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
-    let mut dirty = None;
-    for (_, day, at) in parts {
-        // What is recomputed anyway stands before the same day as one around others.
-        let ComparedDay { day: of, is_dirty, .. } = days[*day];
-        if is_dirty {
-            dirty = Some(of);
-        } else if dirty == Some(of) {
-            continue;
-        }
-        for hash in &days[*day].identities.hashes[at.clone()] {
-            if let Some(before) = seen.last(*hash, *day)
-                && days[before].day != days[*day].day
-                && days[*day].day.0 - days[before].day.0 <= window
+    for (day, hashes) in hashes_of(days, parts) {
+        for hash in hashes {
+            if let Some(before) = seen.last(*hash, day)
+                && days[before].day != days[day].day
+                && days[day].day.0 - days[before].day.0 <= window
             {
-                by_hash.entry(*hash).or_default().extend([before, *day]);
+                by_hash.entry(*hash).or_default().extend([before, day]);
             }
         }
     }

@@ -21,6 +21,14 @@ pub struct DirtyPartition {
     pub arrived: Arrived,
 }
 
+impl DirtyPartition {
+    /// The day, with the services that must be recomputed ([`Store::partition_tasks`]).
+    #[must_use]
+    pub fn to_recompute(&self) -> (Day, Option<Vec<Uuid>>) {
+        (self.day, self.services.clone())
+    }
+}
+
 /// Services for which something has arrived.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arrived {

@@ -80,7 +80,7 @@ impl Store {
     /// When the database fails.
     pub async fn known_services(&self) -> Result<Vec<(Uuid, StoredService)>> {
         static KNOWN: Lookup = Lookup::new(&StoredService::COLUMNS, "service_progress", &[], "true");
-        let mut services = StoredService::all_found(&KNOWN.of(&self.db.writer, &[]).answer().await?)?;
+        let mut services = StoredService::all_found(&self.db.writer.look_up(&KNOWN, &[]).answer().await?)?;
         services.sort_unstable_by_key(|(service, _)| *service);
         Ok(services)
     }
@@ -108,7 +108,7 @@ impl Store {
     /// When the database fails.
     pub async fn services_to_draw(&self, today: Day) -> Result<Vec<ServiceToDraw>> {
         static DUE: Lookup = Lookup::new(&StoredService::COLUMNS, "service_progress", &[], WAITS_TO_BE_DRAWN);
-        let due = StoredService::all_found(&DUE.of(&self.db.writer, &[]).bind(today).answer().await?)?;
+        let due = StoredService::all_found(&self.db.writer.look_up(&DUE, &[]).bind(today).answer().await?)?;
         let due = due.into_iter().filter_map(|(service, stored)| ServiceToDraw::of(service, &stored, today));
         let mut services: Vec<ServiceToDraw> = due.collect();
         services.sort_unstable_by_key(|service| service.service);

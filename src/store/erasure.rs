@@ -130,8 +130,10 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn content_orders(&self, day: Day) -> Result<ContentOrders> {
-        let orders = self.db.writer.sql("SELECT key, rank FROM content_orders WHERE day = $1").bind(day);
-        orders.all().await?.iter().map(order).collect()
+        let mut reading = self.db.writer.begin_to_read().await?;
+        let orders = orders_of(&mut reading, day).await?;
+        reading.commit().await?;
+        Ok(orders)
     }
 
     /// Has the database keep nothing of what was changed or removed in it. Tells whether somebody's reading stood in the way.
@@ -141,6 +143,11 @@ impl Store {
     pub async fn scrub(&self) -> Result<bool> {
         Ok(self.db.scrub().await?)
     }
+}
+
+pub(super) async fn orders_of(reading: &mut Transaction, day: Day) -> Result<ContentOrders> {
+    let orders = reading.sql("SELECT key, rank FROM content_orders WHERE day = $1").bind(day);
+    orders.all().await?.iter().map(order).collect()
 }
 
 pub(super) fn order(row: &Row) -> Result<([u8; 32], u32)> {

@@ -10,8 +10,8 @@ use super::{Result, Store, decode, encode, encode_through};
 use crate::model::{Day, Reason};
 use crate::rollup::{MergedService, MergedUsers, RecentUsers, ServiceTotals, SpanFacts, UserHistory, UserKey};
 
-/// Keys are looked up so many at a time, to bound what an answer takes in memory.
-const KEYS_AT_A_TIME: usize = 2_000;
+/// Keys are looked up so many at a time: few enough that an answer lies near the processor.
+const KEYS_AT_A_TIME: usize = 500;
 
 /// What a span's facts take, or less.
 const LIKELY_FACTS: usize = 1_024;
@@ -154,69 +154,80 @@ impl Store {
     /// When the database fails.
     pub async fn stored_services(&self, services: &[Uuid]) -> Result<HashMap<Uuid, StoredService>> {
         static SERVICES: Lookup = Lookup::new(&StoredService::COLUMNS, "service_progress", &["service_guid"], "");
+        let mut reading = self.db.writer.begin_to_read().await?;
         let mut stored = HashMap::with_capacity(services.len());
         for keys in services.chunks(KEYS_AT_A_TIME) {
-            stored.extend(StoredService::all_found(&SERVICES.of(&self.db.writer, keys).answer().await?)?);
+            stored.extend(StoredService::all_found(&reading.look_up(&SERVICES, keys).answer().await?)?);
         }
+        reading.commit().await?;
         Ok(stored)
     }
 
-    /// The histories of those of these users that have one by itself.
+    /// The histories of those of these users that have one by itself, and the facts of all spans of these services, from each
+    /// one's span on.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn user_histories(&self, users: &[UserKey]) -> Result<HashMap<UserKey, UserHistory>> {
-        static HISTORIES: Lookup = Lookup::new(
-            &[Column::Guid("service_guid"), Column::Guid("user_guid"), Column::Encoded("history")],
-            "users",
-            &["service_guid", "user_guid"],
-            "",
-        );
-        let mut histories = HashMap::with_capacity(users.len());
-        for keys in users.chunks(KEYS_AT_A_TIME) {
-            let guids: Vec<Uuid> = keys.iter().flat_map(|(service, user)| [*service, *user]).collect();
-            let found = HISTORIES.of(&self.db.writer, &guids).answer().await?;
-            let mut rows = found.rows();
-            while rows.next() {
-                histories.insert((rows.guid()?, rows.guid()?), rows.decoded()?);
-            }
-        }
-        Ok(histories)
+    pub async fn stored_facts(
+        &self,
+        users: &[UserKey],
+        spans_from: &[(Uuid, Day)],
+    ) -> Result<(HashMap<UserKey, UserHistory>, EncodedSpans)> {
+        let mut reading = self.db.writer.begin_to_read().await?;
+        let histories = histories_of(&mut reading, users).await?;
+        let spans = spans_of(&mut reading, spans_from).await?;
+        reading.commit().await?;
+        Ok((histories, spans))
     }
+}
 
-    /// The facts of all spans of these services, from each one's span on.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn spans_from(&self, services: &[(Uuid, Day)]) -> Result<EncodedSpans> {
-        static FACTS: Lookup = Lookup::new(
-            &[Column::Guid("service_guid"), Column::Bytes("facts")],
-            "service_spans",
-            &["service_guid"],
-            "span = $2",
-        );
-        let mut facts = EncodedSpans::default();
-        let last: Option<Day> = self.db.writer.sql("SELECT max(span) FROM service_spans").value().await?;
-        let Some(last) = last else { return Ok(facts) };
-        let spans_of = |(service, from): &(Uuid, Day)| {
-            let service = *service;
-            let spans = std::iter::successors(Some(*from), |span| Some(span.next_span()));
-            spans.take_while(move |span| *span <= last).map(move |span| (span, service))
-        };
-        let mut spans: Vec<(Day, Uuid)> = services.iter().flat_map(spans_of).collect();
-        spans.sort_unstable();
-        let chunks = spans.chunk_by(|a, b| a.0 == b.0).flat_map(|span| span.chunks(KEYS_AT_A_TIME));
-        for keys in chunks {
-            let span = keys[0].0;
-            let services: Vec<Uuid> = keys.iter().map(|(_, service)| *service).collect();
-            let found = FACTS.of(&self.db.writer, &services).bind(span).answer().await?;
-            let mut rows = found.rows();
-            while rows.next() {
-                facts.add(rows.guid()?, span, rows.bytes()?);
-            }
+async fn histories_of(reading: &mut Transaction, users: &[UserKey]) -> Result<HashMap<UserKey, UserHistory>> {
+    static HISTORIES: Lookup = Lookup::new(
+        &[Column::Guid("service_guid"), Column::Guid("user_guid"), Column::Encoded("history")],
+        "users",
+        &["service_guid", "user_guid"],
+        "",
+    );
+    let mut histories = HashMap::with_capacity(users.len());
+    for keys in users.chunks(KEYS_AT_A_TIME) {
+        let guids: Vec<Uuid> = keys.iter().flat_map(|(service, user)| [*service, *user]).collect();
+        let found = reading.look_up(&HISTORIES, &guids).answer().await?;
+        let mut rows = found.rows();
+        while rows.next() {
+            histories.insert((rows.guid()?, rows.guid()?), rows.decoded()?);
         }
-        Ok(facts)
     }
+    Ok(histories)
+}
+
+async fn spans_of(reading: &mut Transaction, services: &[(Uuid, Day)]) -> Result<EncodedSpans> {
+    static FACTS: Lookup = Lookup::new(
+        &[Column::Guid("service_guid"), Column::Bytes("facts")],
+        "service_spans",
+        &["service_guid"],
+        "span = $2",
+    );
+    let mut facts = EncodedSpans::default();
+    let last: Option<Day> = reading.sql("SELECT max(span) FROM service_spans").value().await?;
+    let Some(last) = last else { return Ok(facts) };
+    let spans_of = |(service, from): &(Uuid, Day)| {
+        let service = *service;
+        let spans = std::iter::successors(Some(*from), |span| Some(span.next_span()));
+        spans.take_while(move |span| *span <= last).map(move |span| (span, service))
+    };
+    let mut spans: Vec<(Day, Uuid)> = services.iter().flat_map(spans_of).collect();
+    spans.sort_unstable();
+    let chunks = spans.chunk_by(|a, b| a.0 == b.0).flat_map(|span| span.chunks(KEYS_AT_A_TIME));
+    for keys in chunks {
+        let span = keys[0].0;
+        let services: Vec<Uuid> = keys.iter().map(|(_, service)| *service).collect();
+        let found = reading.look_up(&FACTS, &services).bind(span).answer().await?;
+        let mut rows = found.rows();
+        while rows.next() {
+            facts.add(rows.guid()?, span, rows.bytes()?);
+        }
+    }
+    Ok(facts)
 }
 
 /// Replaces services' facts. Of some of these services the rows are drawn in the same commit, which reach `today` then.

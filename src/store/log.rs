@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use uuid::Uuid;
 
 use super::db::{AnyText, Insert, Integers, Row, Spelled, Transaction};
-use super::{DeadLetter, Lease, Result, Store, StoreError, count, dead_letters, dirty, gauges, reach};
+use super::{DeadLetter, Lease, Result, Store, StoreError, count, dead_letters, dirty, erasure, gauges, reach};
 use crate::event_log::{Segment, SegmentEnd, SegmentPartition};
 use crate::failpoint::{Point, Step, record};
 use crate::model::{Day, Instant};
@@ -197,21 +197,27 @@ impl Store {
         rows.iter().map(|row| row.get("path")).collect()
     }
 
-    /// What it takes to recompute a day, of these services or of all where none are named.
+    /// What it takes to recompute each of these days, of these services or of all where none are named.
     ///
     /// # Errors
     /// When the database fails, or the catalog is damaged.
-    pub async fn partition_task(&self, of: Day, services: Option<Vec<Uuid>>) -> Result<PartitionTask> {
-        let slices = self.db.writer.sql(slices!("WHERE p.day = $1 ORDER BY s.id")).bind(of).all().await?;
-        let voids = "SELECT service_guid, target_time, source, id FROM voids WHERE target_day = $1";
-        let voids = self.db.writer.sql(voids).bind(of).all().await?;
-        Ok(PartitionTask {
-            day: of,
-            slices: slices.iter().map(slice).collect::<Result<_>>()?,
-            voids: voids.iter().map(void).collect::<Result<_>>()?,
-            orders: self.content_orders(of).await?,
-            services,
-        })
+    pub async fn partition_tasks(&self, of: Vec<(Day, Option<Vec<Uuid>>)>) -> Result<Vec<PartitionTask>> {
+        let mut reading = self.db.writer.begin_to_read().await?;
+        let mut tasks = Vec::with_capacity(of.len());
+        for (day, services) in of {
+            let slices = reading.sql(slices!("WHERE p.day = $1 ORDER BY s.id")).bind(day).all().await?;
+            let voids = "SELECT service_guid, target_time, source, id FROM voids WHERE target_day = $1";
+            let voids = reading.sql(voids).bind(day).all().await?;
+            tasks.push(PartitionTask {
+                day,
+                slices: slices.iter().map(slice).collect::<Result<_>>()?,
+                voids: voids.iter().map(void).collect::<Result<_>>()?,
+                orders: erasure::orders_of(&mut reading, day).await?,
+                services,
+            });
+        }
+        reading.commit().await?;
+        Ok(tasks)
     }
 }
 

@@ -1,4 +1,6 @@
-//! Values of a column as bytes.
+//! Values of a column as bytes: those of wanted rows alone.
+
+use std::ops::Range;
 
 use super::Corrupt;
 use super::page::Dictionary;
@@ -33,11 +35,12 @@ impl Cells {
         self.ends.push(self.bytes.len());
     }
 
-    /// Pushes values of one width.
-    pub fn extend<const WIDTH: usize>(&mut self, values: impl ExactSizeIterator<Item = [u8; WIDTH]>) {
-        let start = self.bytes.len();
-        self.ends.extend((1..=values.len()).map(|count| start + count * WIDTH));
-        values.for_each(|value| self.bytes.extend_from_slice(&value));
+    /// Pushes a cell for each place that is picked: `push` adds the bytes of a value, by its number within the page.
+    pub fn extend(&mut self, picked: &Picked, mut push: impl FnMut(usize, &mut Vec<u8>)) {
+        for values in &picked.0 {
+            values.clone().for_each(|value| push(value, &mut self.bytes));
+            self.ends.push(self.bytes.len());
+        }
     }
 
     #[inline]
@@ -51,14 +54,61 @@ impl Cells {
         let cell = (index < self.len()).then(|| self.get(index))?;
         EventType::from_name(std::str::from_utf8(cell).ok()?)
     }
+}
 
-    /// Makes one cell of each so many.
-    pub fn join(&mut self, counts: impl Iterator<Item = usize>) {
-        let items = std::mem::take(&mut self.ends);
-        let mut joined = 0;
-        self.ends.extend(counts.map(|count| {
-            joined += count;
-            if joined == 0 { 0 } else { items[joined - 1] }
-        }));
+/// Which of a page's values are those of wanted rows: for each row that has any, which ones, for a list is one cell.
+#[derive(Default)]
+pub(super) struct Picked(Vec<Range<usize>>);
+
+/// Picks values while the levels of a page are read.
+pub(super) struct Pick<'a, M> {
+    picked: &'a mut Vec<Range<usize>>,
+    wanted: &'a [usize],
+    /// How many of the wanted rows are passed.
+    passed: usize,
+    /// How many values stand before.
+    values: usize,
+    /// The wanted row whose list was begun last.
+    list: Option<usize>,
+    mark: M,
+}
+
+impl Picked {
+    /// Begins with a page. `wanted` are the numbers of rows within it, rising; `mark` is called with the place among these of each
+    /// one that has a value.
+    pub fn begin<'a, M: FnMut(usize)>(&'a mut self, wanted: &'a [usize], mark: M) -> Pick<'a, M> {
+        self.0.clear();
+        Pick { picked: &mut self.0, wanted, passed: 0, values: 0, list: None, mark }
+    }
+}
+
+impl<M: FnMut(usize)> Pick<'_, M> {
+    /// Takes the next rows that have a value.
+    #[inline]
+    pub fn run(&mut self, rows: Range<usize>) {
+        while let Some(row) = self.wanted.get(self.passed).filter(|row| **row < rows.end) {
+            if let Some(within) = row.checked_sub(rows.start) {
+                (self.mark)(self.passed);
+                self.picked.push(self.values + within..self.values + within + 1);
+            }
+            self.passed += 1;
+        }
+        self.values += rows.len();
+    }
+
+    /// Takes the next item of a row's list, or that it has a list without any.
+    #[inline]
+    pub fn item(&mut self, row: usize, is_item: bool) {
+        while self.wanted.get(self.passed).is_some_and(|wanted| *wanted < row) {
+            self.passed += 1;
+        }
+        if self.wanted.get(self.passed) == Some(&row) {
+            if self.list.replace(row) != Some(row) {
+                (self.mark)(self.passed);
+                self.picked.push(self.values..self.values);
+            }
+            self.picked.iter_mut().last().into_iter().for_each(|items| items.end += usize::from(is_item));
+        }
+        self.values += usize::from(is_item);
     }
 }

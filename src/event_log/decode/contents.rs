@@ -1,13 +1,12 @@
 //! The contents of single rows, to tell copies from conflicts: as bytes, for nothing has to be made of them.
 
-use std::ops::Range;
 use std::sync::LazyLock;
 
 use parquet::basic::Type;
 use parquet::schema::types::ColumnDescriptor;
 use uuid::Uuid;
 
-use super::cells::Cells;
+use super::cells::{Cells, Picked};
 use super::page::{ColumnPages, Values};
 use super::{Corrupt, GroupPages, PageError};
 use crate::event_log::schema::{column_of, parquet_schema};
@@ -79,6 +78,9 @@ impl OpenSegment {
     /// When the segment can't be decoded.
     pub fn contents(&self, rows: &[usize], masks: &Masks, mut take: impl FnMut(&[u8])) -> Result<(), EventLogError> {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
+        if !rows.is_sorted_by(|a, b| a < b) {
+            return Err(self.damaged("rows were asked for out of order"));
+        }
         let mut wanted = rows;
         let mut buffers = Buffers::default();
         self.checked(|| {
@@ -194,7 +196,7 @@ struct Column<'s> {
     /// What the dictionary holds, of a column that has one.
     entries: Option<Cells>,
     cells: Cells,
-    /// The cell of the next row that has one.
+    /// The cell of the next wanted row that has one.
     next: usize,
 }
 
@@ -211,12 +213,13 @@ enum Member {
 /// What serves one page after the other.
 #[derive(Default)]
 struct Buffers {
-    /// For each row: the columns that it has a value in, a bit for each.
+    /// The page's rows that are wanted, counted from its first one.
+    wanted: Vec<usize>,
+    /// For each of these: the columns that it has a value in, a bit for each.
     present: Vec<u32>,
+    picked: Picked,
     integers: Vec<i64>,
     levels: Vec<u8>,
-    /// The rows that have a list, and how many items that has.
-    lists: Vec<(usize, usize)>,
     content: Vec<u8>,
 }
 
@@ -232,60 +235,59 @@ impl<'s> Column<'s> {
         Ok(Self { descriptor, member, pages, page: 0, entries, cells: Cells::default(), next: 0 })
     }
 
-    /// Reads the next page, of as many rows as `present` has: it is where those that have a value are marked with `bit`.
+    /// Reads what the wanted rows have in the next page, of so many rows, and marks those that have a value with `bit`.
     fn read(
         &mut self,
+        rows: usize,
         bit: u32,
-        Buffers { present, integers, levels, lists, .. }: &mut Buffers,
+        Buffers { wanted, present, picked, integers, levels, .. }: &mut Buffers,
     ) -> Result<(), PageError> {
         self.next = 0;
-        self.cells.clear();
         self.page += 1;
         let page = self.pages.next()?;
-        let rows = present.len();
-        if self.descriptor.max_rep_level() > 0 {
-            lists.clear();
-            let items = page.lists(rows, levels, |row, is_item| match lists.last_mut() {
-                Some((last, items)) if *last == row => *items += usize::from(is_item),
-                _ => lists.push((row, usize::from(is_item))),
-            })?;
-            self.push(items, integers)?;
-            self.cells.join(lists.iter().map(|(_, items)| *items));
-            for (row, _) in lists {
-                present[*row] |= bit;
-            }
+        let mut pick = picked.begin(wanted, |place| present[place] |= bit);
+        let values = if self.descriptor.max_rep_level() > 0 {
+            page.lists(rows, levels, |row, is_item| pick.item(row, is_item))?
         } else if self.descriptor.max_def_level() > 0 {
-            let mark = |run: Range<usize>| present[run].iter_mut().for_each(|of_row| *of_row |= bit);
-            self.push(page.optional(rows, mark)?, integers)?;
+            page.optional(rows, |run| pick.run(run))?
         } else {
-            for of_row in present {
-                *of_row |= bit;
-            }
-            self.push(page.required(rows)?, integers)?;
-        }
-        Ok(())
+            pick.run(0..rows);
+            page.required(rows)?
+        };
+        Ok(self.push(values, picked, integers)?)
     }
 
-    /// Makes cells of values.
-    fn push(&mut self, values: Values<'_>, integers: &mut Vec<i64>) -> Result<(), Corrupt> {
-        let cells = &mut self.cells;
-        match (self.descriptor.physical_type(), &self.entries) {
-            (Type::BYTE_ARRAY, Some(entries)) => values.indices(entries.len(), |index, times| {
-                (0..times).for_each(|_| cells.push(entries.get(index)));
-            }),
-            (Type::BYTE_ARRAY, None) => values.texts(|text| cells.push(text.as_bytes())),
+    /// Makes cells of the picked values.
+    fn push(&mut self, values: Values<'_>, picked: &Picked, integers: &mut Vec<i64>) -> Result<(), Corrupt> {
+        let Self { cells, entries, .. } = self;
+        cells.clear();
+        match (self.descriptor.physical_type(), entries) {
+            (Type::BYTE_ARRAY, Some(entries)) => {
+                let mut of_values = Vec::new();
+                values.indices(entries.len(), |index, times| of_values.resize(of_values.len() + times, index))?;
+                cells.extend(picked, |value, bytes| bytes.extend_from_slice(entries.get(of_values[value])));
+            }
+            (Type::BYTE_ARRAY, None) => {
+                let mut of_values = Vec::new();
+                values.texts(|text| of_values.push(text.as_bytes()))?;
+                cells.extend(picked, |value, bytes| bytes.extend_from_slice(of_values[value]));
+            }
             (Type::FIXED_LEN_BYTE_ARRAY, None) => {
-                cells.extend(values.guids()?.iter().copied());
-                Ok(())
+                let guids = values.guids()?;
+                cells.extend(picked, |value, bytes| bytes.extend_from_slice(&guids[value]));
             }
             (Type::INT64, None) => {
                 values.integers(integers)?;
-                cells.extend(integers.iter().map(|integer| integer.to_le_bytes()));
-                Ok(())
+                cells.extend(picked, |value, bytes| bytes.extend_from_slice(&integers[value].to_le_bytes()));
             }
-            (Type::BOOLEAN, None) => values.flags(|flag| cells.push(&[flag.into()])),
-            _ => Err(Corrupt("a column that content can't lie in")),
+            (Type::BOOLEAN, None) => {
+                let mut of_values = Vec::new();
+                values.flags(|flag| of_values.push(flag))?;
+                cells.extend(picked, |value, bytes| bytes.push(of_values[value].into()));
+            }
+            _ => return Err(Corrupt("a column that content can't lie in")),
         }
+        Ok(())
     }
 }
 
@@ -300,23 +302,22 @@ impl Buffers {
         take: &mut impl FnMut(&[u8]),
     ) -> Result<(), PageError> {
         let page = columns.group.pages[number].clone();
+        self.wanted.clear();
+        self.wanted.extend(wanted.iter().map(|row| row - page.start));
         self.present.clear();
-        self.present.resize(page.len(), 0);
+        self.present.resize(wanted.len(), 0);
         let types = columns.at(TYPE, number)?;
-        types.read(1 << TYPE, self)?;
-        let mut to_read = wanted.iter().try_fold(0, |to_read, row| {
-            // Every row has a type, so that its cell is the row's number.
-            let event_type = row.checked_sub(page.start).and_then(|row| types.cells.event_type(row));
+        types.read(page.len(), 1 << TYPE, self)?;
+        let mut to_read = (0..wanted.len()).try_fold(0, |to_read, place| {
+            let event_type = types.cells.event_type(place);
             event_type.map(|event_type| to_read | columns_of(event_type)).ok_or(Corrupt("a row without a type"))
         })?;
         while to_read != 0 {
             let column = to_read.trailing_zeros() as usize;
             to_read &= to_read - 1;
-            columns.at(column, number)?.read(1 << column, self)?;
+            columns.at(column, number)?.read(page.len(), 1 << column, self)?;
         }
-        let mut wanted = wanted.iter().peekable();
-        for (row, present) in page.zip(&self.present) {
-            let is_wanted = wanted.next_if_eq(&&row).is_some();
+        for present in &self.present {
             self.content.clear();
             self.content.extend_from_slice(&present.to_le_bytes());
             let mut user = None;
@@ -325,20 +326,16 @@ impl Buffers {
                 let column = columns.open[left.trailing_zeros() as usize].as_mut();
                 let column = column.ok_or(Corrupt("a value in a column that was not read"))?;
                 left &= left - 1;
-                if is_wanted {
-                    let cell = column.cells.get(column.next);
-                    let masked = column.member.masked(cell, &mut user, masks);
-                    let cell = masked.as_deref().map_or(cell, str::as_bytes);
-                    push_length(&mut self.content, cell.len());
-                    self.content.extend_from_slice(cell);
-                }
+                let cell = column.cells.get(column.next);
                 column.next += 1;
+                let masked = column.member.masked(cell, &mut user, masks);
+                let cell = masked.as_deref().map_or(cell, str::as_bytes);
+                push_length(&mut self.content, cell.len());
+                self.content.extend_from_slice(cell);
             }
-            if is_wanted {
-                take(&self.content);
-            }
+            take(&self.content);
         }
-        if wanted.peek().is_none() { Ok(()) } else { Err(Corrupt("rows were asked for out of order").into()) }
+        Ok(())
     }
 }
 

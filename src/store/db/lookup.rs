@@ -8,7 +8,7 @@ use super::query::Query;
 use super::sqlite::JoinedRows;
 use super::text::{PerDialect, Text};
 use super::value::{Guids, Value};
-use super::{Dialect, Pool, postgres, sqlite};
+use super::{Dialect, Pool, Transaction, postgres, sqlite};
 use crate::model::Day;
 
 /// A column that is looked up.
@@ -45,18 +45,30 @@ impl Lookup {
         Self { columns, table, keys, condition, text: PerDialect::new() }
     }
 
-    /// Asks for the rows of these keys. Where a key is of several GUIDs, they follow each other, and the condition has no
-    /// parameters.
-    pub fn of<'c>(&'static self, pool: &'c Pool, keys: &'c [Uuid]) -> Asked<'c> {
-        let query = pool.sql(self);
-        Asked(match (pool.dialect(), self.keys.len()) {
+    fn bind<'c>(&self, query: Query<'c>, keys: &'c [Uuid]) -> Asked<'c> {
+        Asked(match (&query, self.keys.len()) {
             (_, 0) => query,
-            (Dialect::Sqlite, _) | (_, 1) => query.bind(Guids::from(keys)),
-            (Dialect::Postgres, of_key) => (0..of_key).fold(query, |query, at| {
+            (Query::Sqlite(..), _) | (_, 1) => query.bind(Guids::from(keys)),
+            (Query::Postgres(..), of_key) => (0..of_key).fold(query, |query, at| {
                 let column: Vec<Uuid> = keys.iter().skip(at).step_by(of_key).copied().collect();
                 query.bind(Guids::from(column))
             }),
         })
+    }
+}
+
+impl Pool {
+    /// Asks for the rows of these keys, on any connection. Where a key is of several GUIDs, they follow each other, and the
+    /// condition has no parameters.
+    pub fn look_up<'c>(&'c self, lookup: &'static Lookup, keys: &'c [Uuid]) -> Asked<'c> {
+        lookup.bind(self.sql(lookup), keys)
+    }
+}
+
+impl Transaction {
+    /// The same, within the transaction.
+    pub fn look_up<'c>(&'c mut self, lookup: &'static Lookup, keys: &'c [Uuid]) -> Asked<'c> {
+        lookup.bind(self.sql(lookup), keys)
     }
 }
 

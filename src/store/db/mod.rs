@@ -195,13 +195,6 @@ impl Pool {
             Self::Postgres(pool) => pool.close().await,
         }
     }
-
-    fn dialect(&self) -> Dialect {
-        match self {
-            Self::Sqlite(_) => Dialect::Sqlite,
-            Self::Postgres(_) => Dialect::Postgres,
-        }
-    }
 }
 
 impl Transaction {

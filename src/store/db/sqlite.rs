@@ -54,9 +54,11 @@ pub(super) fn is_no_such_table(error: &dyn DatabaseError) -> bool {
 /// job reads it writes then, and this connection's cache has them.
 pub(super) async fn open(path: &Path) -> sqlx::Result<Pools> {
     // A statement that changes rows keeps copies of their pages while it runs, so that it can be undone: in memory here, while
-    // readers, whose exports may sort more than that holds, use a file. What a commit touches beyond the cache is written twice.
+    // readers, whose exports may sort more than that holds, use a file. The cache holds what a statement works on; a commit goes
+    // through its tables in their order, so a page that no longer fits is written out once all the same, and the next one lies in
+    // memory that is warm.
     let options_to_write =
-        options(path).create_if_missing(true).pragma("temp_store", "MEMORY").pragma("cache_size", "-32768");
+        options(path).create_if_missing(true).pragma("temp_store", "MEMORY").pragma("cache_size", "-8192");
     let writer = pool(1).connect_with(options_to_write).await?;
     let readers = Pool::Sqlite(pool(4).connect_lazy_with(options(path)));
     Ok(Pools {
