@@ -25,10 +25,6 @@ pub const ALL_SERVICES: Services = Uuid::nil()..=Uuid::max();
 /// does not matter.
 const ROWS_TOGETHER: usize = 32_768;
 
-/// The first range of services has a range's rows divided by this, and each next one has twice as many as that before it: merging and
-/// committing take as long as folding does, and so begin early.
-const FIRST_RANGE: usize = 4;
-
 const NANOS_PER_DAY: i64 = 86_400_000_000_000;
 
 /// What holds for every partition.
@@ -242,17 +238,15 @@ impl Folder {
     }
 }
 
-/// Ranges that begin where so many rows have gone by, or fewer at first; `pages` has the first service and the rows of each page, sorted.
+/// Ranges that begin where so many rows have gone by; `pages` has the first service and the rows of each page, sorted.
 fn ranges(pages: &[(u128, usize)], rows_each: usize) -> Vec<Services> {
     let mut ranges = Vec::new();
     let (mut from, mut rows) = (*ALL_SERVICES.start(), 0);
-    let mut enough = (rows_each / FIRST_RANGE).max(1);
     for (service, of_page) in pages {
         let service = Uuid::from_u128(*service);
-        if rows >= enough && service > from {
+        if rows >= rows_each && service > from {
             ranges.push(from..=Uuid::from_u128(service.as_u128() - 1));
             (from, rows) = (service, 0);
-            enough = rows_each.min(enough * 2);
         }
         rows += of_page;
     }
@@ -369,14 +363,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_of_services_grow_and_follow_each_other_and_a_service_is_never_divided() {
+    fn ranges_of_services_follow_each_other_and_a_service_is_never_divided() {
         let service = Uuid::from_u128;
         let first = *ALL_SERVICES.start();
         let last = *ALL_SERVICES.end();
         assert_eq!(ranges(&[], 2), [ALL_SERVICES]);
         assert_eq!(ranges(&[(0, 9), (0, 9)], 2), [ALL_SERVICES]);
         let pages = [(3, 1), (5, 1), (7, 1), (7, 9), (7, 9), (8, 1)];
-        let from_seven = [service(7)..=service(7), service(8)..=last];
-        assert_eq!(ranges(&pages, 2), [&[first..=service(4), service(5)..=service(6)], &from_seven[..]].concat());
+        assert_eq!(ranges(&pages, 2), [first..=service(6), service(7)..=service(7), service(8)..=last]);
     }
 }
